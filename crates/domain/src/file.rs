@@ -1,0 +1,56 @@
+//! Files: what a task made, and what a project uploaded.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AccessKey, FileId, ProjectId, UnixMillis};
+
+/// One final picture of a task. Its bytes lie in the blob store under `blob_key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// The file's id.
+    pub id: FileId,
+    /// `0.png`, `0.jpeg`, counted from zero.
+    pub name: String,
+    /// The media type, such as `image/png`.
+    pub content_type: String,
+    /// The folder of the task's outputs.
+    pub parent_id: FileId,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// When it was added.
+    pub added_at: UnixMillis,
+    /// When its bytes last changed.
+    pub modified_at: UnixMillis,
+    /// The read capability echoed to the owner.
+    pub access_key: AccessKey,
+    /// The unguessable directory of its public address: `/{directory}/{name}`.
+    pub directory: String,
+    /// Where the bytes lie in the blob store.
+    pub blob_key: String,
+}
+
+/// A file that a project uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// The file's id.
+    pub id: FileId,
+    /// The project that owns it.
+    pub project: ProjectId,
+    /// The name it was uploaded under; runs of the same project may use it as an input.
+    pub name: String,
+    /// The sniffed media type.
+    pub content_type: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// When it was added.
+    pub added_at: UnixMillis,
+    /// The read capability.
+    pub access_key: AccessKey,
+    /// The unguessable directory of its public address: `/{directory}/{name}`.
+    pub directory: String,
+    /// Where the bytes lie in the blob store.
+    pub blob_key: String,
+}
+
+/// A file about to be recorded: the same fields, the store adds nothing of its own.
+pub type NewFile = FileRecord;

@@ -1,0 +1,20 @@
+//! The words of the house: ids, task states, the pure transition function, events.
+//!
+//! Every other service crate speaks in these types. Nothing here performs I/O, reads a clock or
+//! draws random numbers by itself: time and randomness are arguments. The names on the wire
+//! (`task_postprocess_end` …) belong to the server crate.
+
+pub mod file;
+pub mod id;
+pub mod project;
+pub mod task;
+pub mod time;
+
+pub use file::{FileRecord, NewFile, OutputFile};
+pub use id::{AccessKey, Epoch, FileId, ProjectId, TaskId, TaskToken, ToolSlug, WorkerId};
+pub use project::{AuthKind, Project};
+pub use task::{
+    Event, EventKind, ExitCode, NewTask, Outcome, Stage, Task, TaskRef, TaskState, TaskTimes,
+    TransitionError,
+};
+pub use time::UnixMillis;

@@ -1,0 +1,317 @@
+//! The life of a task: its states, the one function that moves between them, and its record.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Epoch, FileId, OutputFile, ProjectId, TaskId, TaskToken, ToolSlug, UnixMillis};
+
+/// Where a task stands. The order of the variants is the order of a life without trouble.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Waiting for a worker.
+    Queued,
+    /// A worker holds the lease.
+    Accepted,
+    /// Inputs are being fetched and checked.
+    PreprocessStarted,
+    /// Inputs are ready.
+    PreprocessEnded,
+    /// The model is being made ready.
+    Assigned,
+    /// The engine runs.
+    Started,
+    /// The engine has reported progress.
+    Output,
+    /// All of the engine's progress is in.
+    OutputFull,
+    /// The engine is done, well or not.
+    Ended,
+    /// Results are being encoded and stored.
+    PostprocessStarted,
+    /// Final: see the exit code for how it went.
+    Finished,
+    /// Final: stopped before the end.
+    Cancelled,
+}
+
+impl TaskState {
+    /// All states, in order.
+    pub const ALL: [Self; 12] = [
+        Self::Queued,
+        Self::Accepted,
+        Self::PreprocessStarted,
+        Self::PreprocessEnded,
+        Self::Assigned,
+        Self::Started,
+        Self::Output,
+        Self::OutputFull,
+        Self::Ended,
+        Self::PostprocessStarted,
+        Self::Finished,
+        Self::Cancelled,
+    ];
+
+    /// Whether nothing can follow.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Finished | Self::Cancelled)
+    }
+
+    /// Whether a worker holds the task.
+    pub fn is_running(self) -> bool {
+        self != Self::Queued && !self.is_final()
+    }
+}
+
+/// A refused transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a task cannot go from {from:?} to {to:?}")]
+pub struct TransitionError {
+    /// Where it stands.
+    pub from: TaskState,
+    /// Where it was asked to go.
+    pub to: TaskState,
+}
+
+/// Stage names of a life, used where a worker reports what it is doing.
+pub type Stage = TaskState;
+
+/// When each state was entered. `None` means not yet. Of a task that ran more than once, the
+/// times are those of the last attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TaskTimes {
+    /// Submitted.
+    pub created: UnixMillis,
+    /// Claimed by a worker.
+    pub accepted: Option<UnixMillis>,
+    /// Preprocessing began.
+    pub preprocess_started: Option<UnixMillis>,
+    /// Preprocessing ended.
+    pub preprocess_ended: Option<UnixMillis>,
+    /// Handed to a model.
+    pub assigned: Option<UnixMillis>,
+    /// Engine began.
+    pub started: Option<UnixMillis>,
+    /// Engine ended.
+    pub ended: Option<UnixMillis>,
+    /// Postprocessing began.
+    pub postprocess_started: Option<UnixMillis>,
+    /// Final.
+    pub postprocess_ended: Option<UnixMillis>,
+    /// Cancelled.
+    pub cancelled: Option<UnixMillis>,
+}
+
+impl TaskTimes {
+    /// The latest time that is set; no later event may lie before it.
+    pub fn latest(&self) -> UnixMillis {
+        [
+            self.accepted,
+            self.preprocess_started,
+            self.preprocess_ended,
+            self.assigned,
+            self.started,
+            self.ended,
+            self.postprocess_started,
+            self.postprocess_ended,
+            self.cancelled,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.created, UnixMillis::max)
+    }
+}
+
+/// The pure transition function: the state and the times after a task enters `to` at `at`.
+///
+/// Forward moves may skip states (a failure goes straight to [`TaskState::Ended`] or
+/// [`TaskState::Finished`]); [`TaskState::Accepted`] may be entered again from any state that is
+/// not final (a lost lease), and [`TaskState::Queued`] too (a lease given back): both clear the
+/// times of the earlier attempt. A clock that ran backwards is held at the latest known time.
+///
+/// # Errors
+/// [`TransitionError`] when `from` is final or `to` lies before it.
+pub fn transition(
+    from: TaskState,
+    times: TaskTimes,
+    to: TaskState,
+    at: UnixMillis,
+) -> Result<(TaskState, TaskTimes), TransitionError> {
+    use TaskState as S;
+    let restart = matches!(to, S::Accepted | S::Queued);
+    let repeat = from == to && to == S::Output;
+    if from.is_final() || !(restart || repeat || to > from) || (from == S::Queued && to == S::Queued)
+    {
+        return Err(TransitionError { from, to });
+    }
+    let at = at.max(times.latest());
+    let mut next = if restart { TaskTimes { created: times.created, ..TaskTimes::default() } } else { times };
+    match to {
+        S::Queued | S::Output | S::OutputFull => {}
+        S::Accepted => next.accepted = Some(at),
+        S::PreprocessStarted => next.preprocess_started = Some(at),
+        S::PreprocessEnded => next.preprocess_ended = Some(at),
+        S::Assigned => next.assigned = Some(at),
+        S::Started => next.started = Some(at),
+        S::Ended => next.ended = Some(at),
+        S::PostprocessStarted => next.postprocess_started = Some(at),
+        S::Finished => next.postprocess_ended = Some(at),
+        S::Cancelled => next.cancelled = Some(at),
+    }
+    Ok((to, next))
+}
+
+/// How a run ended, as one number: 0 is success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ExitCode(pub i32);
+
+impl ExitCode {
+    /// The picture is there.
+    pub const SUCCESS: Self = Self(0);
+    /// The engine failed.
+    pub const ENGINE: Self = Self(1);
+    /// An input could not be used.
+    pub const INPUT: Self = Self(2);
+    /// The result could not be stored.
+    pub const STORAGE: Self = Self(3);
+    /// The task was given to workers as often as allowed, and none finished it.
+    pub const ATTEMPTS: Self = Self(4);
+}
+
+/// What a worker says when it is done with a task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Pictures are in the blob store.
+    Succeeded {
+        /// What was made.
+        outputs: Vec<OutputFile>,
+        /// Remarks for the person who asked; empty on a clean success.
+        debug_error: String,
+    },
+    /// There is no picture.
+    Failed {
+        /// Not zero.
+        exit_code: ExitCode,
+        /// The reason, with what to do next.
+        debug_error: String,
+    },
+    /// The task was stopped on request.
+    Cancelled,
+}
+
+/// A task about to be queued.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewTask {
+    /// A public name for the task.
+    pub uuid: Uuid,
+    /// The capability to watch it.
+    pub token: TaskToken,
+    /// Who asked.
+    pub project: ProjectId,
+    /// What was asked.
+    pub tool: ToolSlug,
+    /// The effective inputs, validated and coerced, as the client sees them echoed.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// The folder that its outputs will stand in.
+    pub output_folder: FileId,
+    /// Where to report the end, if anywhere.
+    pub callback_url: Option<String>,
+    /// Remarks that were made at submission (an ignored callback, say); shown in `debugerror`
+    /// only if the run asks for it, always kept.
+    pub warnings: Vec<String>,
+}
+
+/// A task as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Its number.
+    pub id: TaskId,
+    /// Its public name.
+    pub uuid: Uuid,
+    /// The capability to watch it.
+    pub token: TaskToken,
+    /// Who asked.
+    pub project: ProjectId,
+    /// What was asked.
+    pub tool: ToolSlug,
+    /// The effective inputs.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// Where it stands.
+    pub state: TaskState,
+    /// When it got there.
+    pub times: TaskTimes,
+    /// The fencing number of its latest claim; zero before the first.
+    pub epoch: Epoch,
+    /// How it ended; `None` before the end and for cancelled tasks.
+    pub exit_code: Option<ExitCode>,
+    /// Whether someone has asked a running task to stop.
+    pub cancel_requested: bool,
+    /// What the run printed; empty on a clean success.
+    pub debug_output: String,
+    /// What went wrong, for the person who asked; empty on a clean success.
+    pub debug_error: String,
+    /// Millionths of the account's currency; zero unless it succeeded.
+    pub cost_micros: i64,
+    /// The final pictures; empty unless it succeeded.
+    pub outputs: Vec<OutputFile>,
+    /// The folder of the outputs.
+    pub output_folder: FileId,
+    /// Where to report the end.
+    pub callback_url: Option<String>,
+    /// Remarks made at submission.
+    pub warnings: Vec<String>,
+}
+
+/// How a client names a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskRef {
+    /// By number.
+    Id(TaskId),
+    /// By capability.
+    Token(TaskToken),
+}
+
+impl fmt::Display for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "task {id}"),
+            Self::Token(_) => f.write_str("the task of this token"),
+        }
+    }
+}
+
+/// One thing that happened to a task, as subscribers see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its place in the log, growing.
+    pub sequence: i64,
+    /// The task.
+    pub task: TaskId,
+    /// When.
+    pub at: UnixMillis,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What can happen to a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum EventKind {
+    /// It entered a state.
+    Entered {
+        /// Which.
+        state: TaskState,
+    },
+    /// The engine finished a step.
+    Progress {
+        /// Steps done.
+        step: u32,
+        /// Steps in all.
+        steps: u32,
+    },
+}

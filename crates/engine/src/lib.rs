@@ -1,0 +1,163 @@
+//! A job in, a picture and progress out.
+//!
+//! The worker calls [`Engine`] and does not know which model runs behind it. No tensor type
+//! crosses this border: pictures are 8-bit RGB.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+/// Which table of sizes an aspect ratio is looked up in (see `tintype_flux::size`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizeTable {
+    /// The 17 preferred Kontext sizes.
+    Kontext,
+    /// Multiples of 32 with sides of at most 1440, as FLUX1.1 \[pro\] offers.
+    Pro,
+}
+
+/// What size the picture shall have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// The bucket of the reference picture; without one, 1:1.
+    MatchReference,
+    /// A ratio, width to height, looked up in a table and scaled to the model's native area.
+    Ratio {
+        /// Width part.
+        width: u32,
+        /// Height part.
+        height: u32,
+    },
+    /// Pixels. Rounded down to the model's multiple.
+    Exact {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+}
+
+/// What to draw. Fields that are `None` take the model's own default.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// What the picture shall show, or the instruction for an edit.
+    pub prompt: String,
+    /// The picture to edit; `None` draws from the prompt alone.
+    pub reference: Option<image::RgbImage>,
+    /// Whether the reference is resized to its bucket (`false`: it keeps its own size, rounded
+    /// down to the model's multiple).
+    pub resize_reference: bool,
+    /// Any 64-bit seed, with the meaning of `torch.Generator("cpu").manual_seed`.
+    pub seed: u64,
+    /// Size of the result.
+    pub size: Size,
+    /// Where ratios are looked up.
+    pub size_table: SizeTable,
+    /// Denoising steps.
+    pub steps: Option<u32>,
+    /// Guidance scale (distilled guidance; ignored by models without a guidance embedding).
+    pub guidance: Option<f32>,
+    /// T5 tokens at most.
+    pub max_sequence_length: Option<u32>,
+}
+
+/// What a running job reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// The model is resident and the job is at the head of the line.
+    Started,
+    /// A denoising step is done.
+    Step {
+        /// Steps done, from 1.
+        step: u32,
+        /// Steps in all.
+        steps: u32,
+    },
+}
+
+/// Seconds spent in each stage of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StageSeconds {
+    /// Text encoders.
+    pub text: f64,
+    /// Encoding of the reference.
+    pub encode: f64,
+    /// All denoising steps.
+    pub denoise: f64,
+    /// Decoding.
+    pub decode: f64,
+}
+
+/// A finished picture.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// 8-bit sRGB pixels.
+    pub image: image::RgbImage,
+    /// The seed that was used.
+    pub seed: u64,
+    /// Denoising steps that were made.
+    pub steps: u32,
+    /// Where the time went.
+    pub seconds: StageSeconds,
+}
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The job itself cannot be run: the caller's fault, never worth a retry.
+    #[error("{0}")]
+    Rejected(String),
+    /// The job was cancelled.
+    #[error("the job was cancelled")]
+    Cancelled,
+    /// The engine is shutting down; the job may run elsewhere or later.
+    #[error("the engine is shutting down")]
+    Unavailable,
+    /// The model failed on a job that it should have been able to run.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A flag that asks a job to stop. Cheap to clone; all clones are one flag.
+#[derive(Debug, Clone, Default)]
+pub struct Cancellation(Arc<AtomicBool>);
+
+impl Cancellation {
+    /// A flag that is not raised.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the job to stop at its next step.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the job shall stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Receives progress. Called from the thread that owns the device: it must not block.
+pub type ProgressSink = Box<dyn Fn(Progress) + Send + Sync>;
+
+/// Something that turns jobs into pictures.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// The model's name, for logs and records.
+    fn model_name(&self) -> &str;
+
+    /// Runs one job. Jobs are run in the order in which they arrive.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] for a job that can never run, [`Error::Cancelled`] within one
+    /// denoising step of a raised flag, [`Error::Failed`] for the rest.
+    async fn run(
+        &self,
+        job: Job,
+        progress: ProgressSink,
+        cancellation: Cancellation,
+    ) -> Result<Picture, Error>;
+}

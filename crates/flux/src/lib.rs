@@ -1,0 +1,16 @@
+//! FLUX.1 and FLUX.1 Kontext as a library: tokenizers, text encoders, MMDiT, VAE, sampler, noise,
+//! weights and pipelines. It knows no socket and no database; the engine crate calls it.
+
+pub mod clip;
+pub mod config;
+pub mod latents;
+pub mod mmdit;
+pub mod noise;
+pub mod picture;
+pub mod pipeline;
+pub mod schedule;
+pub mod size;
+pub mod t5;
+pub mod tokenizer;
+pub mod vae;
+pub mod weights;
