@@ -1,1 +1,25 @@
-//! (being built)
+//! The op set that the models are written against, and the devices that implement it.
+//!
+//! The set is small and stands at the models' own granularity ([`Device`]): a linear layer with its
+//! epilogue, joint attention with QK-RMSNorm and RoPE, adaptive layer norm, convolution, group norm
+//! with its activation. A device packs the weights the way it likes and fuses what it can.
+//!
+//! Two devices today: [`ReferenceDevice`] is the readable oracle, [`CpuDevice`] the fast one. The
+//! conformance suite (`tests/conformance.rs`) holds every device to the oracle.
+//!
+//! This crate knows no model, no file format and no service. It is the only crate with unsafe code.
+
+mod cpu;
+mod mapped;
+mod ops;
+mod reference;
+mod tensor;
+
+pub use cpu::CpuDevice;
+pub use mapped::MappedFile;
+pub use ops::{
+    Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear, Mask,
+    Padding, QkNorm, RopeTable, Segment,
+};
+pub use reference::ReferenceDevice;
+pub use tensor::Tensor;

@@ -1,1 +1,220 @@
-//! (being built)
+//! Where tasks, projects and file records live, and the queue among them.
+//!
+//! The operations are coarse: each is one transaction, the same for every engine underneath
+//! (`conformance` is the suite that all of them pass). Execution is at-least-once, completion is
+//! exactly-once, an acknowledged submit is never lost. Time is passed in; the store has no clock.
+
+use async_trait::async_trait;
+use tintype_domain::{
+    Epoch, Event, FileRecord, NewFile, NewTask, Outcome, OutputFile, Project, ProjectId, Task,
+    TaskId, TaskRef, ToolSlug, UnixMillis, WorkerId,
+};
+
+/// Why a store operation did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name or key is taken.
+    #[error("{what} already exists")]
+    Exists {
+        /// What was to be made.
+        what: String,
+    },
+    /// Nothing was changed, and the same call may work later (a full disk, a busy file).
+    #[error("the store cannot write right now: {reason}")]
+    Unavailable {
+        /// What the engine underneath said.
+        reason: String,
+    },
+    /// The stored data is not what this version can read.
+    #[error("the store is damaged or of another version: {reason}")]
+    Corrupt {
+        /// What was found.
+        reason: String,
+    },
+}
+
+/// A project about to be made; see [`Project`] for the fields.
+#[derive(Debug, Clone)]
+pub struct NewProject {
+    /// A name for people, unique.
+    pub name: String,
+    /// The public key that clients send, unique.
+    pub api_key: String,
+    /// The API secret, encrypted by the caller.
+    pub sealed_secret: Vec<u8>,
+    /// How it proves itself.
+    pub auth: tintype_domain::AuthKind,
+    /// Networks it may call from; empty means all.
+    pub allowed_networks: Vec<String>,
+    /// Whether a nonce may be used once only.
+    pub strict_nonce: bool,
+}
+
+/// A claim: who asks, for how much, for how long.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Tasks at most.
+    pub limit: usize,
+    /// The lease ends then unless a heartbeat moves it.
+    pub lease_until: UnixMillis,
+    /// Tasks that were claimed this often already are not given out again (see [`Store::reap`]).
+    pub max_attempts: u32,
+}
+
+/// What a heartbeat found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Tasks that someone asked to stop.
+    pub cancelled: Vec<TaskId>,
+    /// Tasks whose lease is gone: another worker has them, or they ended.
+    pub lost: Vec<TaskId>,
+}
+
+/// A fenced write's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fenced {
+    /// It took effect.
+    Applied,
+    /// The epoch is not the task's latest, or the task is final: nothing changed.
+    Stale,
+}
+
+/// What became of a wish to cancel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cancel {
+    /// It was queued and is cancelled now.
+    Cancelled(Box<Task>),
+    /// It is running and flagged; its worker will stop it.
+    Flagged(Box<Task>),
+    /// It had ended already.
+    Final(Box<Task>),
+    /// There is no such task.
+    Unknown,
+}
+
+/// What may be done to a claimed task, all of it fenced by the epoch.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// The task.
+    pub task: TaskId,
+    /// The claim's epoch.
+    pub epoch: Epoch,
+    /// When it happened.
+    pub at: UnixMillis,
+    /// What happened.
+    pub kind: tintype_domain::EventKind,
+}
+
+/// Which tasks to list.
+#[derive(Debug, Clone)]
+pub struct TaskQuery {
+    /// Whose.
+    pub project: ProjectId,
+    /// Only this tool's.
+    pub tool: Option<ToolSlug>,
+    /// Newest first, or oldest first.
+    pub descending: bool,
+    /// Rows to skip.
+    pub start: u64,
+    /// Rows at most.
+    pub limit: u64,
+}
+
+/// The store. All operations answer after the commit.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Makes a project. [`Error::Exists`] if the name or the key is taken.
+    async fn create_project(&self, project: NewProject, now: UnixMillis) -> Result<Project, Error>;
+
+    /// The project of this API key.
+    async fn project_by_key(&self, api_key: &str) -> Result<Option<Project>, Error>;
+
+    /// All projects, by id.
+    async fn projects(&self) -> Result<Vec<Project>, Error>;
+
+    /// Records a nonce; `false` if this project used it since `keep_after`. Older ones are
+    /// forgotten on the way.
+    async fn use_nonce(
+        &self,
+        project: ProjectId,
+        nonce: &str,
+        now: UnixMillis,
+        keep_after: UnixMillis,
+    ) -> Result<bool, Error>;
+
+    /// Queues a task; with it, in one transaction, its first event.
+    async fn submit(&self, task: NewTask, now: UnixMillis) -> Result<Task, Error>;
+
+    /// Gives out queued tasks, oldest first; each comes back accepted, with a new epoch.
+    async fn claim(&self, claim: Claim, now: UnixMillis) -> Result<Vec<Task>, Error>;
+
+    /// Moves the leases of these claims and tells which of them are to stop or are lost.
+    async fn heartbeat(
+        &self,
+        claims: &[(TaskId, Epoch)],
+        lease_until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Heartbeat, Error>;
+
+    /// Records what happened to claimed tasks, in order.
+    async fn record(&self, progress: Vec<Progress>) -> Result<Vec<Fenced>, Error>;
+
+    /// Ends a claimed task: its last states, outcome and outputs in one transaction.
+    async fn complete(
+        &self,
+        task: TaskId,
+        epoch: Epoch,
+        outcome: Outcome,
+        now: UnixMillis,
+    ) -> Result<Fenced, Error>;
+
+    /// Gives a lease back (a worker that drains): queued again, the attempt not counted.
+    async fn release(&self, task: TaskId, epoch: Epoch, now: UnixMillis) -> Result<Fenced, Error>;
+
+    /// Asks for a stop; only within `project`.
+    async fn cancel(
+        &self,
+        task: &TaskRef,
+        project: ProjectId,
+        now: UnixMillis,
+    ) -> Result<Cancel, Error>;
+
+    /// Looks after expired leases: they go back to the queue; a task flagged as cancelled ends
+    /// so, and one out of attempts ends as failed with [`tintype_domain::ExitCode::ATTEMPTS`]. Returns how many
+    /// tasks were touched.
+    async fn reap(&self, max_attempts: u32, now: UnixMillis) -> Result<usize, Error>;
+
+    /// One task. With `project`, only that project's.
+    async fn detail(
+        &self,
+        task: &TaskRef,
+        project: Option<ProjectId>,
+    ) -> Result<Option<Task>, Error>;
+
+    /// A page of tasks, and how many there are in all.
+    async fn list(&self, query: TaskQuery) -> Result<(Vec<Task>, u64), Error>;
+
+    /// Events after a place in the log, oldest first.
+    async fn events_since(&self, sequence: i64, limit: usize) -> Result<Vec<Event>, Error>;
+
+    /// The output with this public address.
+    async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error>;
+
+    /// Records an uploaded file.
+    async fn add_file(&self, file: NewFile) -> Result<(), Error>;
+
+    /// The uploaded file with this public address.
+    async fn file_at(&self, directory: &str, name: &str) -> Result<Option<FileRecord>, Error>;
+
+    /// The newest file of this name in a project.
+    async fn file_by_name(
+        &self,
+        project: ProjectId,
+        name: &str,
+    ) -> Result<Option<FileRecord>, Error>;
+
+    /// Whether a write would be durable now: the readiness probe.
+    async fn check(&self) -> Result<(), Error>;
+}

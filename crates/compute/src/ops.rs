@@ -1,0 +1,389 @@
+//! The op set: the [`Device`] trait and the values its operations take.
+//!
+//! Shapes that do not fit are bugs of the caller and panic; a model checks what comes from outside
+//! (configuration, files, ids) before it gets here. Every device promises that **the bytes of a
+//! sample's result depend neither on the other samples of the batch nor on the number of threads**.
+
+use std::{any::Any, fmt};
+
+use crate::Tensor;
+
+/// What computes: weights are packed by a device and used only with that device.
+pub trait Device: Send + Sync + fmt::Debug {
+    /// A short name for messages: `reference`, `cpu`.
+    fn name(&self) -> &'static str;
+
+    /// Packs `y = x · weightᵀ + bias`; `weight` is `(out, in)` as PyTorch keeps it, `bias` `(out)`.
+    fn pack_linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Linear;
+
+    /// Packs a convolution; `weight` is `(out, in, kernel, kernel)` as PyTorch keeps it, `bias` `(out)`.
+    fn pack_conv2d(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        geometry: ConvGeometry,
+    ) -> Conv2d;
+
+    /// A linear layer over the features of all `inputs` side by side, each `(batch, rows, features)`,
+    /// then its epilogue. Returns `(batch, rows, out)`.
+    fn linear_concat(&self, layer: &Linear, inputs: &[&Tensor], epilogue: Epilogue<'_>) -> Tensor;
+
+    /// A linear layer over `(batch, rows, in)`, then its epilogue. Returns `(batch, rows, out)`.
+    fn linear(&self, layer: &Linear, input: &Tensor, epilogue: Epilogue<'_>) -> Tensor {
+        self.linear_concat(layer, &[input], epilogue)
+    }
+
+    /// A convolution over `(batch, height, width, in)`, plus `residual` of the output's shape.
+    fn conv2d(&self, layer: &Conv2d, input: &Tensor, residual: Option<&Tensor>) -> Tensor;
+
+    /// Self-attention over the joined sequence of all segments. Returns one
+    /// `(batch, segment_sequence, heads * head_dim)` tensor per segment.
+    fn attention(&self, attention: &Attention<'_>) -> Vec<Tensor>;
+
+    /// Layer norm without weights, then `x * (1 + scale) + shift` per sample.
+    /// `input` is `(batch, rows, width)`.
+    fn adaln(&self, input: &Tensor, scale: Chunk<'_>, shift: Chunk<'_>, eps: f32) -> Tensor;
+
+    /// Layer norm over the last axis; `weight` and `bias` are `(width)`.
+    fn layer_norm(&self, input: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Tensor;
+
+    /// Root-mean-square norm over the last axis; `weight` is `(width)`.
+    fn rms_norm(&self, input: &Tensor, weight: &Tensor, eps: f32) -> Tensor;
+
+    /// Group norm over `(batch, height, width, channels)`, then an optional activation.
+    fn group_norm(
+        &self,
+        input: &Tensor,
+        norm: &GroupNorm,
+        activation: Option<Activation>,
+    ) -> Tensor;
+
+    /// The rows of `table` `(vocabulary, width)` at `ids`. Returns `(batch, ids / batch, width)`.
+    fn embedding(&self, table: &Tensor, ids: &[u32], batch: usize) -> Tensor;
+
+    /// `x * sigmoid(x)`, value by value.
+    fn silu(&self, input: &Tensor) -> Tensor;
+
+    /// The sum of two tensors of one shape.
+    fn add(&self, a: &Tensor, b: &Tensor) -> Tensor;
+}
+
+/// A value-by-value non-linearity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x * Φ(x)` with the exact error function.
+    Gelu,
+    /// The tanh approximation of GELU (`gelu_new`, `gelu_pytorch_tanh`).
+    GeluTanh,
+    /// `x * sigmoid(1.702 x)`.
+    QuickGelu,
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// What a linear layer does with `y = x · Wᵀ + b` while it is still in the cache.
+#[derive(Clone, Copy, Debug)]
+pub enum Epilogue<'a> {
+    /// `y`
+    None,
+    /// `activation(y)`
+    Activation(Activation),
+    /// `y * other`, `other` of the output's shape.
+    Multiply(&'a Tensor),
+    /// `residual + y`, `residual` of the output's shape.
+    Residual(&'a Tensor),
+    /// `residual + gate * y`: the gated residual of an adaLN-Zero block.
+    GateResidual {
+        /// One row of `out` values per sample.
+        gate: Chunk<'a>,
+        /// `(batch, rows, out)`
+        residual: &'a Tensor,
+    },
+}
+
+/// One row per sample out of a modulation table: the `index`-th of the equal parts of each row of
+/// `(batch, parts * width)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// `(batch, parts * width)`
+    pub table: &'a Tensor,
+    /// Which part.
+    pub index: usize,
+}
+
+impl<'a> Chunk<'a> {
+    /// The `width` values of one sample.
+    pub fn row(&self, sample: usize, width: usize) -> &'a [f32] {
+        &self.table.sample(sample)[self.index * width..][..width]
+    }
+}
+
+/// Self-attention over one or several sequences that attend to each other as one.
+#[derive(Clone, Copy, Debug)]
+pub struct Attention<'a> {
+    /// The sequences in their order. FLUX's double-stream blocks have two: text, then picture.
+    pub segments: &'a [Segment<'a>],
+    /// The number of heads.
+    pub heads: usize,
+    /// What the scores are multiplied by, usually `1 / sqrt(head_dim)`.
+    pub scale: f32,
+    /// Rotation of queries and keys, one row per token of the joined sequence.
+    pub rope: Option<&'a RopeTable>,
+    /// What is added to the scores.
+    pub mask: Mask<'a>,
+}
+
+impl Attention<'_> {
+    /// Batch size, joined sequence length and head width, checked over all segments.
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        let [batch, _, width] = self.segments[0].qkv.rank3();
+        let head_dim = width / 3 / self.heads;
+        assert_eq!(width, 3 * self.heads * head_dim, "this is a bug");
+        let sequence = self.segments.iter().map(|s| s.qkv.dim(1)).sum();
+        for segment in self.segments {
+            let shape = segment.qkv.rank3();
+            assert_eq!((shape[0], shape[2]), (batch, width), "this is a bug");
+        }
+        if let Some(rope) = self.rope {
+            assert_eq!(rope.cos.shape(), [sequence, head_dim / 2], "this is a bug");
+        }
+        if let Mask::RelativeBias(bias) = self.mask {
+            assert_eq!(bias.shape(), [self.heads, 2 * sequence - 1], "this is a bug");
+        }
+        (batch, sequence, head_dim)
+    }
+}
+
+/// One sequence of an [`Attention`].
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// `(batch, sequence, 3 * heads * head_dim)`: all queries, then all keys, then all values.
+    pub qkv: &'a Tensor,
+    /// RMS norm of each head's queries and keys, before the rotation.
+    pub norm: Option<QkNorm<'a>>,
+}
+
+/// The weights of a QK-RMSNorm.
+#[derive(Clone, Copy, Debug)]
+pub struct QkNorm<'a> {
+    /// `(head_dim)`
+    pub query: &'a Tensor,
+    /// `(head_dim)`
+    pub key: &'a Tensor,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+/// What is added to the attention scores.
+#[derive(Clone, Copy, Debug)]
+pub enum Mask<'a> {
+    /// Every token attends to every token.
+    None,
+    /// A token attends to itself and to those before it.
+    Causal,
+    /// A learned bias by distance, `(heads, 2 * sequence - 1)`: the score of query `i` and key `j`
+    /// gets column `j - i + sequence - 1`.
+    RelativeBias(&'a Tensor),
+}
+
+/// Rotary position embedding: the angle of each pair of neighbouring features of each token.
+#[derive(Clone, Debug)]
+pub struct RopeTable {
+    /// `(sequence, head_dim / 2)`
+    pub cos: Tensor,
+    /// `(sequence, head_dim / 2)`
+    pub sin: Tensor,
+}
+
+/// A group norm's parameters.
+#[derive(Clone, Debug)]
+pub struct GroupNorm {
+    /// Into how many groups the channels fall.
+    pub groups: usize,
+    /// `(channels)`
+    pub weight: Tensor,
+    /// `(channels)`
+    pub bias: Tensor,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// How a convolution walks over its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvGeometry {
+    /// Step in both directions.
+    pub stride: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
+    /// Double the input first, each pixel becoming 2 × 2 (nearest): the decoder's upsampling, without
+    /// ever storing the larger picture.
+    pub upsample: bool,
+}
+
+impl ConvGeometry {
+    /// Output height and width for an input of `height` × `width` under a square kernel.
+    pub fn output(&self, height: usize, width: usize, kernel: usize) -> (usize, usize) {
+        let grow = if self.upsample { 2 } else { 1 };
+        let (top, bottom) = (self.padding.top, self.padding.bottom);
+        let (left, right) = (self.padding.left, self.padding.right);
+        (
+            (height * grow + top + bottom - kernel) / self.stride + 1,
+            (width * grow + left + right - kernel) / self.stride + 1,
+        )
+    }
+}
+
+/// Zeros around a picture, in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Padding {
+    /// Rows above.
+    pub top: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns on the left.
+    pub left: usize,
+    /// Columns on the right.
+    pub right: usize,
+}
+
+impl Padding {
+    /// The same on all four sides.
+    pub fn all(pixels: usize) -> Self {
+        Self {
+            top: pixels,
+            bottom: pixels,
+            left: pixels,
+            right: pixels,
+        }
+    }
+}
+
+/// A linear layer packed by a device.
+pub struct Linear {
+    in_features: usize,
+    out_features: usize,
+    packed: Packed,
+}
+
+impl Linear {
+    /// For devices: a layer of these sizes over the device's own `packed` form.
+    pub fn new<T: Any + Send + Sync>(in_features: usize, out_features: usize, packed: T) -> Self {
+        Self {
+            in_features,
+            out_features,
+            packed: Packed(Box::new(packed)),
+        }
+    }
+
+    /// The width of the input.
+    pub fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// The width of the output.
+    pub fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    /// For devices: the packed form.
+    ///
+    /// # Panics
+    /// If another device packed this layer.
+    pub fn packed<T: Any>(&self) -> &T {
+        self.packed.get()
+    }
+}
+
+impl fmt::Debug for Linear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linear({} -> {})", self.in_features, self.out_features)
+    }
+}
+
+/// A convolution packed by a device.
+pub struct Conv2d {
+    kernel: usize,
+    in_channels: usize,
+    out_channels: usize,
+    geometry: ConvGeometry,
+    packed: Packed,
+}
+
+impl Conv2d {
+    /// For devices: a convolution with a weight of `shape` `(out, in, kernel, kernel)` over the
+    /// device's own `packed` form.
+    ///
+    /// # Panics
+    /// If the kernel is not square.
+    pub fn new<T: Any + Send + Sync>(shape: [usize; 4], geometry: ConvGeometry, packed: T) -> Self {
+        let [out_channels, in_channels, kernel, kernel_width] = shape;
+        assert_eq!(kernel, kernel_width, "kernels are square; this is a bug");
+        Self {
+            kernel,
+            in_channels,
+            out_channels,
+            geometry,
+            packed: Packed(Box::new(packed)),
+        }
+    }
+
+    /// The side of the square kernel.
+    pub fn kernel(&self) -> usize {
+        self.kernel
+    }
+
+    /// The channels of the input.
+    pub fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    /// The channels of the output.
+    pub fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    /// How the convolution walks over its input.
+    pub fn geometry(&self) -> ConvGeometry {
+        self.geometry
+    }
+
+    /// The shape of the output for `input`.
+    pub fn output_shape(&self, input: &Tensor) -> [usize; 4] {
+        let [batch, height, width, channels] = input.rank4();
+        assert_eq!(channels, self.in_channels, "this is a bug");
+        let (height, width) = self.geometry.output(height, width, self.kernel);
+        [batch, height, width, self.out_channels]
+    }
+
+    /// For devices: the packed form.
+    ///
+    /// # Panics
+    /// If another device packed this layer.
+    pub fn packed<T: Any>(&self) -> &T {
+        self.packed.get()
+    }
+}
+
+impl fmt::Debug for Conv2d {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = self.kernel;
+        write!(
+            f,
+            "Conv2d({} -> {}, {side}x{side}, {:?})",
+            self.in_channels, self.out_channels, self.geometry
+        )
+    }
+}
+
+/// A device's own form of a weight.
+struct Packed(Box<dyn Any + Send + Sync>);
+
+impl Packed {
+    fn get<T: Any>(&self) -> &T {
+        self.0
+            .downcast_ref()
+            .expect("a layer runs on the device that packed it; this is a bug")
+    }
+}

@@ -1,0 +1,72 @@
+"""Muon for matrices, AdamW for the rest, in one optimiser that can update a share of the parameters.
+
+Muon (Keller Jordan, 2024) orthogonalises the momentum of a weight matrix with a few Newton-Schulz steps. The update
+is scaled by 0.2 * sqrt(longer side), so that its size matches AdamW's and one learning rate serves both
+(Liu et al., "Muon is scalable for LLM training", 2025). Matrices of one shape are orthogonalised in one batch.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+
+NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
+
+
+def orthogonalise(matrices: torch.Tensor) -> torch.Tensor:
+    """(count, rows, columns) -> the nearest (semi-)orthogonal matrices, roughly."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.transpose(1, 2) if tall else matrices
+    x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
+    for a, b, c in NEWTON_SCHULZ:
+        gram = x @ x.transpose(1, 2)
+        x = a * x + torch.baddbmm(b * gram, gram, gram, beta=1, alpha=c) @ x
+    return x.transpose(1, 2) if tall else x
+
+
+class MuonAdamW:
+    """`matrices` and `others` are lists of (parameter, learning-rate factor). Gradients are read from `.grad`."""
+
+    def __init__(self, matrices, others, momentum=0.95, betas=(0.9, 0.98), weight_decay=0.0):
+        self.matrices, self.others = list(matrices), list(others)
+        self.momentum, self.betas, self.weight_decay = momentum, betas, weight_decay
+        self.steps = 0
+        self.state = {id(p): torch.zeros_like(p) for p, _ in self.matrices}
+        self.state |= {id(p): (torch.zeros_like(p), torch.zeros_like(p)) for p, _ in self.others}
+        self.groups = defaultdict(list)
+        for p, factor in self.matrices:
+            self.groups[tuple(p.flatten(1).shape)].append((p, factor))
+
+    @torch.no_grad()
+    def step(self, rate: float, scale: float = 1.0) -> None:
+        """One update at learning rate `rate`; gradients are multiplied by `scale` (clipping, averaging)."""
+        self.steps += 1
+        for shape, members in self.groups.items():
+            updates = []
+            for p, _ in members:
+                moment = self.state[id(p)].lerp_(p.grad * scale, 1 - self.momentum)
+                updates.append((p.grad * scale).lerp(moment, self.momentum).flatten(1))
+            for (p, factor), update in zip(members, orthogonalise(torch.stack(updates))):
+                p.mul_(1 - rate * factor * self.weight_decay)
+                p.add_(update.reshape(p.shape), alpha=-rate * factor * 0.2 * max(shape) ** 0.5)
+        low, high = self.betas
+        for p, factor in self.others:
+            first, second = self.state[id(p)]
+            gradient = p.grad * scale
+            first.lerp_(gradient, 1 - low)
+            second.lerp_(gradient.square(), 1 - high)
+            unbiased = (second / (1 - high ** self.steps)).sqrt_().add_(1e-8)
+            p.addcdiv_(first, unbiased, value=-rate * factor / (1 - low ** self.steps))
+
+    def state_dict(self):
+        order = [p for p, _ in self.matrices] + [p for p, _ in self.others]
+        return {"steps": self.steps, "state": [self.state[id(p)] for p in order]}
+
+    def load_state_dict(self, saved):
+        self.steps = saved["steps"]
+        order = [p for p, _ in self.matrices] + [p for p, _ in self.others]
+        for p, value in zip(order, saved["state"]):
+            mine = self.state[id(p)]
+            for to, source in zip(mine if isinstance(mine, tuple) else (mine,), value if isinstance(value, tuple) else (value,)):
+                to.copy_(source)

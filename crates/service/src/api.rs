@@ -1,0 +1,142 @@
+//! The types that cross the border between the server and the service.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use tintype_domain::{AuthKind, ProjectId, TaskId, TaskToken};
+
+/// What a client sent to prove itself, exactly as it arrived.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// `x-api-key`.
+    pub api_key: Option<String>,
+    /// `x-nonce`.
+    pub nonce: Option<String>,
+    /// `x-signature`, perhaps with the prefix that `openssl dgst` prints.
+    pub signature: Option<String>,
+    /// Where the request came from.
+    pub remote: IpAddr,
+}
+
+/// A project that has proved itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The project.
+    pub project: ProjectId,
+    /// Its name, for logs.
+    pub name: String,
+}
+
+/// Why a request is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// No key, or one that no project has.
+    #[error("Project authorization is not founded.")]
+    UnknownKey,
+    /// The project signs its requests and this one is not signed.
+    #[error(
+        "Project requires signature authentication. x-signature and x-nonce headers are required."
+    )]
+    SignatureRequired,
+    /// The signature is wrong, or (with `strict_nonce`) the nonce was used before.
+    #[error("Project authorization is not valid.")]
+    Invalid,
+    /// The project does not accept calls from there.
+    #[error("Requested ip {0} is not allowed.")]
+    ForbiddenAddress(IpAddr),
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] tintype_store::Error),
+}
+
+/// A file that came as a part of a multipart body.
+#[derive(Debug, Clone)]
+pub struct UploadedPart {
+    /// The client's name for it.
+    pub file_name: Option<String>,
+    /// The client's label; never trusted.
+    pub content_type: Option<String>,
+    /// The bytes, already bounded by the server.
+    pub bytes: Bytes,
+}
+
+/// One value of an input as it arrived.
+#[derive(Debug, Clone)]
+pub enum RawValue {
+    /// From a JSON body; text fields of forms arrive as JSON strings.
+    Json(serde_json::Value),
+    /// From a multipart body.
+    File(UploadedPart),
+}
+
+/// All inputs as they arrived, in order. A name may come more than once.
+pub type RawInputs = Vec<(String, RawValue)>;
+
+/// An accepted task. It is in the store already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its number.
+    pub task: TaskId,
+    /// The capability to watch it.
+    pub token: TaskToken,
+}
+
+/// Why a run was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// There is no such tool (`slug-owner-project-not-exist`).
+    #[error("slug-owner-project-not-exist")]
+    UnknownTool,
+    /// The inputs do not fit; one sentence for each fault.
+    #[error("{}", .0.join(" "))]
+    Invalid(Vec<String>),
+    /// Nothing was accepted, and the same call may work later.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+/// Why the service could not do its part. Never the client's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The task store.
+    #[error(transparent)]
+    Store(#[from] tintype_store::Error),
+    /// The blob store.
+    #[error("the file store cannot be used right now: {0}")]
+    Blobs(String),
+}
+
+/// A file to be sent to a client.
+#[derive(Debug, Clone)]
+pub struct FileAnswer {
+    /// The media type.
+    pub content_type: String,
+    /// The bytes.
+    pub bytes: Bytes,
+    /// When they last changed.
+    pub modified_at: tintype_domain::UnixMillis,
+}
+
+/// A project to be made.
+#[derive(Debug, Clone)]
+pub struct NewProjectRequest {
+    /// A name for people, unique.
+    pub name: String,
+    /// How it proves itself.
+    pub auth: AuthKind,
+    /// Networks it may call from, in CIDR notation; empty or `*` means all.
+    pub allowed_networks: Vec<String>,
+    /// Whether a nonce may be used once only.
+    pub strict_nonce: bool,
+}
+
+/// A project's keys, shown once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectKeys {
+    /// Its name.
+    pub name: String,
+    /// Sent as `x-api-key`; the HMAC key.
+    pub api_key: String,
+    /// Never sent; part of the signed message.
+    pub api_secret: String,
+}

@@ -1,0 +1,3 @@
+"""The cases without a model."""
+
+PARTS = {}
