@@ -39,6 +39,8 @@ class Case:
     runs: list[Run]
     tokenizer_json: bool = True  # False: the CLIP tokenizer is saved as vocab.json + merges.txt
     t5_normalizer: str = "identity"
+    published_names: bool = False  # True: text encoders' tensors named as in the published FLUX.1 folders
+    vae_trace: tuple[int, int] = (4, 6)  # latent (height, width) of the VAE's trace
 
 
 SCHNELL = Case(
@@ -65,10 +67,10 @@ SCHNELL = Case(
     runs=[
         Run("text", ["a red circle left of a blue square"], [42], 48, 32, 4),
         Run("batch", ["a red circle", "a small green star on black, naïve 漢字 🙂"], [0, 2**32 + 5], 40, 56, 3, max_sequence_length=16),
-        # One generator for the whole batch: the noise of both pictures is one draw.
         Run("tall", ["two yellow triangles"], [7], 24, 72, 2),
     ],
     tokenizer_json=False,
+    published_names=True,
 )
 
 DEV = Case(
@@ -97,6 +99,7 @@ DEV = Case(
         Run("true_cfg", ["a green star"], [3], 64, 48, 3, negative_prompt="blurry", true_cfg=2.5),
     ],
     t5_normalizer="nmt_nfkc",
+    vae_trace=(2, 3),
 )
 
 KONTEXT = Case(

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import models
 import parts
 import runs
-import trace
+import recording
 from cases import CASES, Case
 
 OUTPUT = Path(__file__).resolve().parents[2] / "crates/flux/tests/golden"
@@ -28,11 +28,11 @@ def write_case(case: Case, seed: int) -> None:
     settings = dict(name=f"golden-{case.name}", native_area=case.native_area, max_sequence_length=case.runs[0].max_sequence_length)
     (directory / "model/tintype.json").write_text(json.dumps(settings, indent=2) + "\n")
     pipeline = models.open_pipeline(case, directory / "model")
-    save_file(trace.trace_t5(pipeline, PROMPTS, 20), directory / "t5.safetensors")
-    save_file(trace.trace_clip(pipeline, PROMPTS), directory / "clip.safetensors")
-    transformer = trace.trace_transformer(pipeline.transformer, 2, (3, 5), (2, 4) if case.kontext else None, seed + 40)
+    save_file(recording.trace_t5(pipeline, PROMPTS, 20), directory / "t5.safetensors")
+    save_file(recording.trace_clip(pipeline, PROMPTS), directory / "clip.safetensors")
+    transformer = recording.trace_transformer(pipeline.transformer, 2, (3, 5), (2, 4) if case.kontext else None, seed + 40)
     save_file(transformer, directory / "mmdit.safetensors")
-    save_file(trace.trace_vae(pipeline.vae, 2, (4, 6), seed + 50), directory / "vae.safetensors")
+    save_file(recording.trace_vae(pipeline.vae, 2, case.vae_trace, seed + 50), directory / "vae.safetensors")
     for run in case.runs:
         save_file(runs.run_pipeline(case, pipeline, run), directory / f"run_{run.name}.safetensors")
     description = [dataclasses.asdict(run) for run in case.runs]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxKontextPipeline, FluxPipeline, FluxTransformer2DModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 import vocabulary
@@ -93,6 +94,20 @@ def make_transformer(config: dict, seed: int) -> FluxTransformer2DModel:
     return model
 
 
+def use_published_names(directory: Path) -> None:
+    """Renames the text encoders' tensors to what the published FLUX.1 folders call them.
+
+    Newer `transformers` dropped CLIP's `text_model.` prefix and the second name of T5's shared embedding.
+    """
+    clip_file = directory / "text_encoder/model.safetensors"
+    clip = {f"text_model.{name}": tensor for name, tensor in load_file(clip_file).items()}
+    save_file(clip, clip_file, metadata={"format": "pt"})
+    t5_file = directory / "text_encoder_2/model.safetensors"
+    t5 = load_file(t5_file)
+    t5["encoder.embed_tokens.weight"] = t5["shared.weight"].clone()
+    save_file(t5, t5_file, metadata={"format": "pt"})
+
+
 def save_pipeline(case: Case, directory: Path, seed: int) -> None:
     """Builds the case's models and saves them as a diffusers folder in the case's storage type."""
     tokenizer = vocabulary.clip_tokenizer()
@@ -124,6 +139,8 @@ def save_pipeline(case: Case, directory: Path, seed: int) -> None:
     )
     pipeline.to(getattr(torch, case.storage))
     pipeline.save_pretrained(directory, max_shard_size=case.max_shard_size)
+    if case.published_names:
+        use_published_names(directory)
     if not case.tokenizer_json:
         for file in (directory / "tokenizer").iterdir():
             file.unlink()

@@ -6,7 +6,7 @@ import numpy
 import torch
 from PIL import Image
 
-import trace
+import recording
 from cases import Case, Run
 
 KONTEXT_SIZES = [(672, 1568), (688, 1504), (720, 1456), (752, 1392), (800, 1328), (832, 1248), (880, 1184), (944, 1104), (1024, 1024)]
@@ -39,7 +39,7 @@ def reference_picture(width: int, height: int, seed: int) -> Image.Image:
 
 def run_pipeline(case: Case, pipeline, run: Run) -> dict[str, torch.Tensor]:
     """Runs the pipeline once and records what the Rust pipeline must reproduce."""
-    recording = trace.Recorder()
+    recorded = recording.Recorder()
     generators = [torch.Generator("cpu").manual_seed(seed if seed < 2**63 else seed - 2**64) for seed in run.seeds]
     multiple = pipeline.vae_scale_factor * 2
     arguments = dict(
@@ -58,31 +58,31 @@ def run_pipeline(case: Case, pipeline, run: Run) -> dict[str, torch.Tensor]:
         arguments.update(max_area=run.width * run.height, _auto_resize=run.resize_reference)
     for index, (width, height) in enumerate(run.references):
         picture = reference_picture(width, height, 100 + index)
-        recording.put(f"reference.{index}", torch.from_numpy(numpy.array(picture)))
+        recorded.put(f"reference.{index}", torch.from_numpy(numpy.array(picture)))
         arguments.setdefault("image", []).append(picture)
     if len(run.references) == 1:
         arguments["image"] = arguments["image"][0]
 
     def after_step(_pipeline, step, _timestep, tensors):
-        recording.put(f"latents.{step}", tensors["latents"])
+        recorded.put(f"latents.{step}", tensors["latents"])
         return tensors
 
     prepare_latents = pipeline.prepare_latents
 
     def watched_prepare(*args, **kwargs):
         prepared = prepare_latents(*args, **kwargs)
-        recording.put("noise", prepared[0])
+        recorded.put("noise", prepared[0])
         if case.kontext and prepared[1] is not None:
-            recording.put("reference_latents", prepared[1])
-            recording.put("reference_ids", prepared[3])
+            recorded.put("reference_latents", prepared[1])
+            recorded.put("reference_ids", prepared[3])
         return prepared
 
     sizes = scaled_sizes(case.native_area, multiple)
     module = "diffusers.pipelines.flux.pipeline_flux_kontext.PREFERRED_KONTEXT_RESOLUTIONS"
     with mock.patch.object(pipeline, "prepare_latents", watched_prepare), mock.patch(module, sizes):
         picture = pipeline(callback_on_step_end=after_step, **arguments).images
-    recording.put("sigmas", pipeline.scheduler.sigmas)
-    recording.put("picture", picture)
+    recorded.put("sigmas", pipeline.scheduler.sigmas)
+    recorded.put("picture", picture)
     spread = picture.std().item()
     assert 0.05 < spread < 0.45, f"{case.name}/{run.name}: the picture says little, deviation {spread}"
-    return recording.tensors
+    return recorded.tensors

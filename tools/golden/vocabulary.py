@@ -24,7 +24,7 @@ blurry, low quality, 1234567890 items at 50% off
 """
 
 CLIP_MERGES = 120
-T5_PIECES = 140
+T5_PIECES = 100
 T5_EXTRA_IDS = 4
 
 
