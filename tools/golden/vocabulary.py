@@ -2,12 +2,13 @@
 
 import io
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import Tokenizer, pre_tokenizers, trainers
-from tokenizers.models import BPE
+from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer, T5Tokenizer
 
 CORPUS = """
@@ -33,27 +34,38 @@ def corpus_lines() -> list[str]:
     return [line for line in CORPUS.strip().splitlines() if line]
 
 
+def learn_merges(words: list[list[str]], count: int) -> list[tuple[str, str]]:
+    """Byte-pair merges, most frequent first; ties go to the smaller pair, so that every run learns the same ones."""
+    merges = []
+    for _ in range(count):
+        pairs = Counter(pair for word in words for pair in zip(word, word[1:]))
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        words = [merge_word(word, best) for word in words]
+    return merges
+
+
+def merge_word(word: list[str], pair: tuple[str, str]) -> list[str]:
+    """The word with every occurrence of the pair joined."""
+    joined = []
+    for symbol in word:
+        if joined and (joined[-1], symbol) == pair:
+            joined[-1] += symbol
+        else:
+            joined.append(symbol)
+    return joined
+
+
 def clip_files() -> tuple[dict[str, int], list[str]]:
     """A vocabulary in CLIP's order: bytes, bytes that end a word, merges, the two special tokens."""
-    tokenizer = Tokenizer(BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=2 * len(alphabet) + CLIP_MERGES,
-        initial_alphabet=alphabet,
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(corpus_lines(), trainer)
-    merges = json.loads(tokenizer.to_str())["model"]["merges"][:CLIP_MERGES]
-    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in merges]
-    tokens = alphabet + [letter + "</w>" for letter in alphabet]
-    tokens += [merge.replace(" ", "") for merge in merges]
+    spelled = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    words = [list(spelled.pre_tokenize_str(word)[0][0]) for line in corpus_lines() for word in re.findall(r"\w+|[^\w\s]+", line)]
+    merges = learn_merges([word[:-1] + [word[-1] + "</w>"] for word in words], CLIP_MERGES)
+    tokens = alphabet + [letter + "</w>" for letter in alphabet] + ["".join(pair) for pair in merges]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     assert len(set(tokens)) == len(tokens)
-    return {token: index for index, token in enumerate(tokens)}, merges
+    return {token: index for index, token in enumerate(tokens)}, [" ".join(pair) for pair in merges]
 
 
 def clip_tokenizer(model_max_length: int = 77) -> CLIPTokenizer:
