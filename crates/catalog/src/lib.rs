@@ -1,1 +1,68 @@
-//! (being built)
+//! The tools as data, and the rules that turn what clients send into what a run uses.
+//!
+//! One file a tool stands in `tools/`: its texts, inputs, options and defaults. The service asks
+//! for a [`Tool`] by its slug and has it [`validate`](Tool::validate) the fields of a request; the
+//! worker validates the recorded parameters again, which by construction gives the same
+//! [`Inputs`]. Knows neither HTTP nor files nor engines.
+
+mod coerce;
+mod inputs;
+mod tool;
+mod validate;
+
+use tintype_domain::ToolSlug;
+
+pub use inputs::{AspectRatio, ImageReference, Inputs, OutputFormat};
+pub use tool::{Choice, Control, EmptyMeans, Input, Range, Role, Sizes, Tool};
+pub use validate::{Fields, InputError, MAX_PROMPT_CHARS, MAX_REFERENCE_CHARS};
+
+/// The files that ship inside the binary, in the order in which they are listed.
+const BUILTIN: [&str; 2] = [
+    include_str!("../tools/flux-kontext-max.json"),
+    include_str!("../tools/flux-pro-1.1.json"),
+];
+
+/// Why a tool file cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the tool file cannot be read: {0}")]
+pub struct CatalogError(#[from] serde_json::Error);
+
+/// All tools that a service offers.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    tools: Vec<Tool>,
+}
+
+impl Catalog {
+    /// The tools that ship with the program.
+    ///
+    /// # Panics
+    /// Never: a test reads the same files.
+    pub fn builtin() -> Self {
+        Self::parse(&BUILTIN).expect("the built-in tool files are readable; this is a bug")
+    }
+
+    /// Reads tool files.
+    ///
+    /// # Errors
+    /// [`CatalogError`] with the place of the first fault.
+    pub fn parse(files: &[&str]) -> Result<Self, CatalogError> {
+        let tools = files
+            .iter()
+            .map(|file| serde_json::from_str(file))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { tools })
+    }
+
+    /// The tool at this address.
+    pub fn tool(&self, slug: &ToolSlug) -> Option<&Tool> {
+        self.tools
+            .iter()
+            .find(|tool| tool.owner == slug.owner && tool.model == slug.model)
+    }
+
+    /// All tools, in the order in which they are listed.
+    pub fn tools(&self) -> &[Tool] {
+        &self.tools
+    }
+}
