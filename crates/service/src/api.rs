@@ -140,3 +140,23 @@ pub struct ProjectKeys {
     /// Never sent; part of the signed message.
     pub api_secret: String,
 }
+
+/// Why a project was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The name is taken.
+    #[error("a project named \"{0}\" exists already: choose another name")]
+    Exists(String),
+    /// The name is of no use.
+    #[error("a project's name must have 1 to {max} characters, and no control characters")]
+    Name {
+        /// Characters at most.
+        max: usize,
+    },
+    /// An entry of the allow-list cannot be understood.
+    #[error("\"{0}\" is not a network: write it like 10.0.0.0/8, 192.0.2.7, 2001:db8::/32 or *")]
+    Network(String),
+    /// Nothing was made, and the same call may work later.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}

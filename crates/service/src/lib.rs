@@ -1,10 +1,27 @@
-//! The use cases: who may ask (`authenticate`), what is asked (`submit`, `detail`), how it is done
-//! (the worker loop), and what a client may fetch (`output`). Knows no HTTP: the server crate
-//! turns these types into answers.
+//! The use cases: who may ask ([`Service::authenticate`]), what is asked ([`Service::submit`],
+//! [`Service::detail`]), how it is done ([`worker`]), and what a client may fetch
+//! ([`Service::output_file`]). Knows no HTTP answers: the server crate turns these types into them.
 
 pub mod api;
+mod authentication;
+mod clock;
+mod files;
+mod networks;
+mod preprocess;
+mod projects;
+mod samples;
+mod sealing;
+mod service;
+mod submit;
+#[cfg(feature = "test-support")]
+pub mod test_support;
+pub mod worker;
 
 pub use api::{
-    AuthError, Credentials, FileAnswer, NewProjectRequest, Principal, ProjectKeys, RawInputs,
-    RawValue, ServiceError, SubmitError, Submitted, UploadedPart,
+    AuthError, Credentials, FileAnswer, NewProjectRequest, Principal, ProjectError, ProjectKeys,
+    RawInputs, RawValue, ServiceError, SubmitError, Submitted, UploadedPart,
 };
+pub use clock::{Clock, SystemClock};
+pub use preprocess::fetch::FetchLimits;
+pub use sealing::{KEY_FILE_NAME, SealingError, SealingKey};
+pub use service::{Parts, Service, ServiceConfig};

@@ -1,0 +1,170 @@
+//! Bytes in and out of the blob store, and the records that point at them.
+
+use bytes::Bytes;
+use object_store::{ObjectStoreExt, PutPayload, path::Path};
+use rand::Rng;
+use tintype_domain::{AccessKey, FileId, FileRecord, ProjectId};
+
+use crate::preprocess::sniff;
+use crate::{FileAnswer, Service, ServiceError};
+
+/// Groups of eight hexadecimal digits in an unguessable directory: 256 random bits.
+const DIRECTORY_GROUPS: usize = 8;
+
+/// Characters of a stored file's name at most: what every file system takes.
+const MAX_NAME_CHARS: usize = 120;
+
+/// What a file is called whose client gave it no usable name.
+const NAMELESS: &str = "upload";
+
+impl Service {
+    /// The file at a public address `/{directory}/{name}`: a task's output or an upload. The
+    /// unguessable directory is the permission to read it.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the stores cannot be asked.
+    pub async fn output_file(
+        &self,
+        directory: &str,
+        name: &str,
+    ) -> Result<Option<FileAnswer>, ServiceError> {
+        let (blob_key, content_type, modified_at) =
+            if let Some(output) = self.store.output_at(directory, name).await? {
+                (output.blob_key, output.content_type, output.modified_at)
+            } else if let Some(file) = self.store.file_at(directory, name).await? {
+                (file.blob_key, file.content_type, file.added_at)
+            } else {
+                return Ok(None);
+            };
+        let bytes = self.read_blob(&blob_key).await?;
+        Ok(bytes.map(|bytes| FileAnswer {
+            content_type,
+            bytes,
+            modified_at,
+        }))
+    }
+
+    /// The bytes behind a record; `None`, and an error in the log, if they are gone.
+    pub(crate) async fn read_blob(&self, key: &str) -> Result<Option<Bytes>, ServiceError> {
+        let read = async { self.blobs.get(&Path::from(key)).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => {
+                tracing::error!(
+                    blob.key = key,
+                    "a recorded file has no bytes in the blob store"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(ServiceError::Blobs(error.to_string())),
+        }
+    }
+
+    pub(crate) async fn write_blob(&self, key: &str, bytes: Bytes) -> Result<(), ServiceError> {
+        let written = self
+            .blobs
+            .put(&Path::from(key), PutPayload::from_bytes(bytes))
+            .await;
+        written
+            .map(drop)
+            .map_err(|error| ServiceError::Blobs(error.to_string()))
+    }
+
+    /// Keeps the bytes of an upload, then its record.
+    pub(crate) async fn keep_upload(&self, upload: Upload) -> Result<(), ServiceError> {
+        let Upload { record, bytes } = upload;
+        self.write_blob(&record.blob_key, bytes).await?;
+        Ok(self.store.add_file(record).await?)
+    }
+
+    /// Draws up the record of an upload; nothing is kept yet.
+    pub(crate) fn draft_upload(
+        &self,
+        project: ProjectId,
+        file_name: Option<&str>,
+        bytes: Bytes,
+    ) -> Upload {
+        let sniffed = sniff(&bytes);
+        let id = FileId::random(&mut *self.rng());
+        let access_key = AccessKey::random(&mut *self.rng());
+        let record = FileRecord {
+            project,
+            name: file_name.map_or_else(|| NAMELESS.to_owned(), safe_name),
+            content_type: sniffed
+                .map_or("application/octet-stream", |kind| kind.content_type())
+                .into(),
+            size_bytes: bytes.len() as u64,
+            added_at: self.now(),
+            access_key,
+            directory: self.draw_directory(),
+            blob_key: format!("files/{id}"),
+            id,
+        };
+        Upload { record, bytes }
+    }
+
+    /// An unguessable directory, such as
+    /// `6a6af820-c5050aee-40bd7b83-a2e186c6-7f61f7da-3894e49c-fc0eeb66-9b500fe2`.
+    pub(crate) fn draw_directory(&self) -> String {
+        let mut rng = self.rng();
+        let groups = (0..DIRECTORY_GROUPS).map(|_| format!("{:08x}", rng.random::<u32>()));
+        groups.collect::<Vec<_>>().join("-")
+    }
+}
+
+/// A file that came with a request, before it is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Upload {
+    pub(crate) record: FileRecord,
+    pub(crate) bytes: Bytes,
+}
+
+/// The last part of a client's path, with everything that could mean something to a URL, a shell
+/// or a file system replaced.
+pub(crate) fn safe_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let chars: Vec<char> = last.trim().chars().map(safe).collect();
+    // The end is kept: it carries the extension.
+    let kept = &chars[chars.len().saturating_sub(MAX_NAME_CHARS)..];
+    let name: String = kept
+        .iter()
+        .collect::<String>()
+        .trim_start_matches('.')
+        .to_owned();
+    if name.is_empty() {
+        NAMELESS.to_owned()
+    } else {
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_everything_that_could_mean_something() {
+        for (name, expected) in [
+            ("a.png", "a.png"),
+            ("my photo.JPG", "my_photo.JPG"),
+            ("/etc/passwd", "passwd"),
+            ("..\\..\\a.png", "a.png"),
+            ("..", "upload"),
+            ("", "upload"),
+            (".htaccess", "htaccess"),
+            ("caf\u{e9}?.png", "caf__.png"),
+        ] {
+            assert_eq!(safe_name(name), expected, "{name}");
+        }
+        let long = format!("{}.png", "x".repeat(500));
+        assert_eq!(safe_name(&long).len(), MAX_NAME_CHARS);
+        assert!(safe_name(&long).ends_with(".png"));
+    }
+}

@@ -1,0 +1,127 @@
+//! The service itself: the parts it is made of, and the questions it answers directly.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use rand::rngs::StdRng;
+use tintype_catalog::Catalog;
+use tintype_domain::{Task, TaskRef, UnixMillis};
+use tintype_store::Store;
+use tokio::sync::Notify;
+
+use crate::preprocess::fetch::{FetchLimits, Fetcher};
+use crate::{Clock, Principal, SealingKey, ServiceError};
+
+/// What an operator decides.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// The address under which clients reach this service, such as `https://pictures.example`.
+    pub public_url: String,
+    /// How pictures are fetched from addresses that clients name.
+    pub fetch: FetchLimits,
+}
+
+impl ServiceConfig {
+    /// The usual limits for a service at this address.
+    pub fn new(public_url: impl Into<String>) -> Self {
+        Self {
+            public_url: public_url.into(),
+            fetch: FetchLimits::default(),
+        }
+    }
+}
+
+/// What a service is made of.
+pub struct Parts {
+    /// Tasks, projects and file records.
+    pub store: Arc<dyn Store>,
+    /// The bytes of files. A local one wants `with_fsync(true)`.
+    pub blobs: Arc<dyn ObjectStore>,
+    /// The tools that are offered.
+    pub catalog: Catalog,
+    /// Opens the secrets of projects.
+    pub sealing_key: SealingKey,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Draws keys, tokens and seeds: must be seeded by the operating system outside of tests.
+    pub rng: StdRng,
+}
+
+/// The use cases. Share it as `Arc<Service>`; all methods take `&self`.
+pub struct Service {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) blobs: Arc<dyn ObjectStore>,
+    pub(crate) catalog: Catalog,
+    pub(crate) sealing_key: SealingKey,
+    pub(crate) fetcher: Fetcher,
+    clock: Arc<dyn Clock>,
+    rng: Mutex<StdRng>,
+    public_url: String,
+    pub(crate) queued: Arc<Notify>,
+}
+
+impl Service {
+    /// Puts the parts together. Nothing is opened or fetched here.
+    pub fn new(config: ServiceConfig, parts: Parts) -> Self {
+        Self {
+            store: parts.store,
+            blobs: parts.blobs,
+            catalog: parts.catalog,
+            sealing_key: parts.sealing_key,
+            fetcher: Fetcher::new(config.fetch),
+            clock: parts.clock,
+            rng: Mutex::new(parts.rng),
+            public_url: config.public_url.trim_end_matches('/').to_owned(),
+            queued: Arc::new(Notify::new()),
+        }
+    }
+
+    /// The tools that are offered.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The address under which clients reach this service, without a slash at its end.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// The public address of a file.
+    pub fn file_url(&self, directory: &str, name: &str) -> String {
+        format!("{}/{directory}/{name}", self.public_url)
+    }
+
+    /// One of the asking project's own tasks.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the store cannot be asked.
+    pub async fn detail(
+        &self,
+        principal: &Principal,
+        task: &TaskRef,
+    ) -> Result<Option<Task>, ServiceError> {
+        Ok(self.store.detail(task, Some(principal.project)).await?)
+    }
+
+    /// Whether a submitted task would be kept: the readiness probe.
+    ///
+    /// # Errors
+    /// [`ServiceError`] that names the store that is not ready.
+    pub async fn ready(&self) -> Result<(), ServiceError> {
+        self.store.check().await?;
+        // Any answer will do, the file need not exist: the question is whether one comes.
+        match self.blobs.head(&Path::from("ready")).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(ServiceError::Blobs(error.to_string())),
+        }
+    }
+
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    /// The random source. A panic while it was held leaves it usable: it has no invariants.
+    pub(crate) fn rng(&self) -> MutexGuard<'_, StdRng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,221 @@
+//! From a request to a queued task.
+
+use bytes::Bytes;
+use rand::Rng;
+use serde_json::Value;
+use tintype_catalog::{ImageReference, Inputs, Role, Tool};
+use tintype_domain::{FileId, NewTask, TaskToken, ToolSlug};
+use url::Url;
+use uuid::Uuid;
+
+use crate::files::Upload;
+use crate::preprocess::inline::{self, Inline};
+use crate::preprocess::{MAX_IMAGE_BYTES, MAX_IMAGE_MEGABYTES};
+use crate::{Principal, RawInputs, RawValue, Service, SubmitError, Submitted, UploadedPart};
+
+/// Where to report the end: a field of every run, not of a tool.
+const CALLBACK_FIELDS: [&str; 2] = ["callbackUrl", "callbackurl"];
+
+/// Characters of a callback address at most, as browsers and proxies bound them.
+const MAX_CALLBACK_CHARS: usize = 8_192;
+
+/// Seeds that were left to chance stay below this, so that clients that read numbers as doubles
+/// echo them exactly.
+const RANDOM_SEED_END: u64 = 1 << 32;
+
+/// What arrived, sorted: the tool's fields, the files among them, and the envelope.
+struct Request {
+    fields: Vec<(String, Value)>,
+    uploads: Vec<Upload>,
+    callback_url: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Service {
+    /// Accepts a run: checks its inputs, keeps the files that came with it, and queues the task.
+    /// When this returns, the task is in the store.
+    ///
+    /// A `callbackUrl` that is not an absolute http(s) address never fails a run: it is ignored,
+    /// with a warning that is kept with the task. `projectid` and fields that the tool does not
+    /// know are ignored; the key decides whose task it is.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; nothing was queued then.
+    pub async fn submit(
+        &self,
+        principal: &Principal,
+        slug: &ToolSlug,
+        raw: RawInputs,
+    ) -> Result<Submitted, SubmitError> {
+        let tool = self.catalog.tool(slug).ok_or(SubmitError::UnknownTool)?;
+        let mut request = self.sort(principal, tool, raw);
+        let mut inputs = tool.validate(&request.fields).map_err(sentences)?;
+        if let Some(upload) = self.upload_of(principal, tool, &mut inputs, &mut request.uploads)? {
+            self.keep_upload(upload).await?;
+        }
+        inputs.settle_seed(|| self.rng().random_range(0..RANDOM_SEED_END));
+        let task = self.draw_task(
+            principal,
+            slug,
+            inputs,
+            request.callback_url,
+            request.warnings,
+        );
+        let task = self
+            .store
+            .submit(task, self.now())
+            .await
+            .map_err(crate::ServiceError::from)?;
+        self.queued.notify_one();
+        tracing::info!(task.id = %task.id, project.id = %principal.project, tool.name = %slug, "queued");
+        Ok(Submitted {
+            task: task.id,
+            token: task.token,
+        })
+    }
+
+    fn sort(&self, principal: &Principal, tool: &Tool, raw: RawInputs) -> Request {
+        let mut request = Request {
+            fields: Vec::new(),
+            uploads: Vec::new(),
+            callback_url: None,
+            warnings: Vec::new(),
+        };
+        for (name, value) in raw {
+            let is_image = tool
+                .input(&name)
+                .is_some_and(|input| input.role == Role::Image);
+            match value {
+                RawValue::Json(value) if CALLBACK_FIELDS.contains(&name.as_str()) => {
+                    request.take_callback(&value);
+                }
+                RawValue::Json(value) => request.fields.push((name, value)),
+                // Browsers send an empty part for a file field that was left alone.
+                RawValue::File(part) if part.bytes.is_empty() => {}
+                RawValue::File(part) if is_image => {
+                    let upload = self.draft(principal, part);
+                    request
+                        .fields
+                        .push((name, Value::String(self.url_of(&upload))));
+                    request.uploads.push(upload);
+                }
+                // A text that came as a file is a text.
+                RawValue::File(part) => {
+                    let text = String::from_utf8_lossy(&part.bytes).into_owned();
+                    request.fields.push((name, Value::String(text)));
+                }
+            }
+        }
+        request
+    }
+
+    fn draft(&self, principal: &Principal, part: UploadedPart) -> Upload {
+        self.draft_upload(principal.project, part.file_name.as_deref(), part.bytes)
+    }
+
+    fn url_of(&self, upload: &Upload) -> String {
+        self.file_url(&upload.record.directory, &upload.record.name)
+    }
+
+    /// The bytes that came with the request and that the run will use: an uploaded part, or a
+    /// picture written into the field itself. The latter is kept as a file, too, and echoed by its
+    /// address: a task's record stays small.
+    fn upload_of(
+        &self,
+        principal: &Principal,
+        tool: &Tool,
+        inputs: &mut Inputs,
+        uploads: &mut Vec<Upload>,
+    ) -> Result<Option<Upload>, SubmitError> {
+        let id = image_id(tool);
+        let upload = match &inputs.image {
+            None => return Ok(None),
+            Some(ImageReference::Url(url)) => {
+                let found = uploads
+                    .iter()
+                    .position(|upload| self.url_of(upload) == *url);
+                found.map(|index| uploads.swap_remove(index))
+            }
+            Some(reference) => match inline::read(reference) {
+                Inline::No => None,
+                Inline::Broken(reason) => return Err(refused(id, reason)),
+                Inline::Picture(bytes) => {
+                    let upload = self.draft_upload(
+                        principal.project,
+                        Some(&inline::file_name(id, &bytes)),
+                        Bytes::from(bytes),
+                    );
+                    inputs.settle_image(self.url_of(&upload));
+                    Some(upload)
+                }
+            },
+        };
+        match upload {
+            Some(upload) if upload.bytes.len() > MAX_IMAGE_BYTES => Err(refused(
+                id,
+                &format!("is larger than {MAX_IMAGE_MEGABYTES} MB"),
+            )),
+            upload => Ok(upload),
+        }
+    }
+
+    fn draw_task(
+        &self,
+        principal: &Principal,
+        slug: &ToolSlug,
+        inputs: Inputs,
+        callback_url: Option<String>,
+        warnings: Vec<String>,
+    ) -> NewTask {
+        let mut rng = self.rng();
+        NewTask {
+            uuid: Uuid::new_v4(),
+            token: TaskToken::random(&mut *rng),
+            project: principal.project,
+            tool: slug.clone(),
+            parameters: inputs.parameters,
+            output_folder: FileId::random(&mut *rng),
+            callback_url,
+            warnings,
+        }
+    }
+}
+
+impl Request {
+    fn take_callback(&mut self, value: &Value) {
+        let text = match value {
+            Value::Array(items) if items.len() == 1 => items[0].as_str(),
+            value => value.as_str(),
+        };
+        let left_empty = value.is_null() || text.is_some_and(|text| text.trim().is_empty());
+        match text.map(str::trim).filter(|text| is_callback(text)) {
+            Some(url) => self.callback_url = Some(url.to_owned()),
+            None if left_empty => {}
+            None => self.warnings.push(
+                "callbackUrl was ignored: it is not an absolute http or https address".to_owned(),
+            ),
+        }
+    }
+}
+
+fn is_callback(text: &str) -> bool {
+    let parsed = Url::parse(text)
+        .ok()
+        .filter(|_| text.len() <= MAX_CALLBACK_CHARS);
+    parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+fn image_id(tool: &Tool) -> &str {
+    let image = tool.inputs.iter().find(|input| input.role == Role::Image);
+    image.map_or("inputImage", |input| &input.id)
+}
+
+fn refused(id: &str, reason: &str) -> SubmitError {
+    SubmitError::Invalid(vec![format!(
+        "Request parameters are invalid. [{id}] {reason}"
+    )])
+}
+
+fn sentences(errors: Vec<tintype_catalog::InputError>) -> SubmitError {
+    SubmitError::Invalid(errors.iter().map(ToString::to_string).collect())
+}
