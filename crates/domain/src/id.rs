@@ -116,7 +116,10 @@ pub struct ToolSlug {
 impl ToolSlug {
     /// Joins the two halves.
     pub fn new(owner: impl Into<String>, model: impl Into<String>) -> Self {
-        Self { owner: owner.into(), model: model.into() }
+        Self {
+            owner: owner.into(),
+            model: model.into(),
+        }
     }
 }
 

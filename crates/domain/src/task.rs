@@ -8,9 +8,7 @@ use uuid::Uuid;
 use crate::{Epoch, FileId, OutputFile, ProjectId, TaskId, TaskToken, ToolSlug, UnixMillis};
 
 /// Where a task stands. The order of the variants is the order of a life without trouble.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     /// Waiting for a worker.
@@ -144,12 +142,21 @@ pub fn transition(
     use TaskState as S;
     let restart = matches!(to, S::Accepted | S::Queued);
     let repeat = from == to && to == S::Output;
-    if from.is_final() || !(restart || repeat || to > from) || (from == S::Queued && to == S::Queued)
+    if from.is_final()
+        || !(restart || repeat || to > from)
+        || (from == S::Queued && to == S::Queued)
     {
         return Err(TransitionError { from, to });
     }
     let at = at.max(times.latest());
-    let mut next = if restart { TaskTimes { created: times.created, ..TaskTimes::default() } } else { times };
+    let mut next = if restart {
+        TaskTimes {
+            created: times.created,
+            ..TaskTimes::default()
+        }
+    } else {
+        times
+    };
     match to {
         S::Queued | S::Output | S::OutputFull => {}
         S::Accepted => next.accepted = Some(at),

@@ -10,6 +10,15 @@ use tintype_domain::{
     TaskId, TaskRef, ToolSlug, UnixMillis, WorkerId,
 };
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod sqlite;
+
+pub use sqlite::SqliteStore;
+
+/// Rows in one page of [`Store::list`] at most, however many are asked for.
+pub const MAX_PAGE: u64 = 1_000;
+
 /// Why a store operation did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -18,6 +27,13 @@ pub enum Error {
     Exists {
         /// What was to be made.
         what: String,
+    },
+    /// The call itself cannot work, now or later: it names a project that does not exist, say.
+    /// A bug in the caller.
+    #[error("the store was asked for something impossible: {reason}")]
+    Rejected {
+        /// What is wrong with it.
+        reason: String,
     },
     /// Nothing was changed, and the same call may work later (a full disk, a busy file).
     #[error("the store cannot write right now: {reason}")]
@@ -147,10 +163,13 @@ pub trait Store: Send + Sync + 'static {
     /// Queues a task; with it, in one transaction, its first event.
     async fn submit(&self, task: NewTask, now: UnixMillis) -> Result<Task, Error>;
 
-    /// Gives out queued tasks, oldest first; each comes back accepted, with a new epoch.
+    /// Gives out queued tasks, oldest first; each comes back accepted, with a new epoch, and one
+    /// more attempt counted. Dropping this call half-way may leave tasks claimed by nobody until
+    /// their lease runs out: await it.
     async fn claim(&self, claim: Claim, now: UnixMillis) -> Result<Vec<Task>, Error>;
 
-    /// Moves the leases of these claims and tells which of them are to stop or are lost.
+    /// Moves the leases of these claims and tells which of them are to stop or are lost. A lease
+    /// that ran out but was not reaped yet is revived.
     async fn heartbeat(
         &self,
         claims: &[(TaskId, Epoch)],
@@ -158,10 +177,14 @@ pub trait Store: Send + Sync + 'static {
         now: UnixMillis,
     ) -> Result<Heartbeat, Error>;
 
-    /// Records what happened to claimed tasks, in order.
+    /// Records what happened to claimed tasks, in order. A state that the task has already passed
+    /// changes nothing; skipping states is fine. Only the latest progress of a task stays in the
+    /// event log, under a new sequence number each time. [`Error::Rejected`], and nothing of the
+    /// call recorded, for states that other operations enter (queued, accepted, the final ones).
     async fn record(&self, progress: Vec<Progress>) -> Result<Vec<Fenced>, Error>;
 
-    /// Ends a claimed task: its last states, outcome and outputs in one transaction.
+    /// Ends a claimed task: its last states, outcome and outputs in one transaction. The outcome
+    /// decides, also for a task that was asked to stop.
     async fn complete(
         &self,
         task: TaskId,
@@ -170,7 +193,8 @@ pub trait Store: Send + Sync + 'static {
         now: UnixMillis,
     ) -> Result<Fenced, Error>;
 
-    /// Gives a lease back (a worker that drains): queued again, the attempt not counted.
+    /// Gives a lease back (a worker that drains): queued again, the attempt not counted. A task
+    /// that was asked to stop is cancelled instead.
     async fn release(&self, task: TaskId, epoch: Epoch, now: UnixMillis) -> Result<Fenced, Error>;
 
     /// Asks for a stop; only within `project`.
@@ -181,9 +205,10 @@ pub trait Store: Send + Sync + 'static {
         now: UnixMillis,
     ) -> Result<Cancel, Error>;
 
-    /// Looks after expired leases: they go back to the queue; a task flagged as cancelled ends
-    /// so, and one out of attempts ends as failed with [`tintype_domain::ExitCode::ATTEMPTS`]. Returns how many
-    /// tasks were touched.
+    /// Looks after expired leases (`lease_until` is reached): they go back to the queue; a task
+    /// flagged as cancelled ends so, and one out of attempts, also if it is queued, ends as failed
+    /// with [`tintype_domain::ExitCode::ATTEMPTS`]. Returns how many tasks were touched. Call it
+    /// every few seconds, and at the start; the store may tidy up on the occasion.
     async fn reap(&self, max_attempts: u32, now: UnixMillis) -> Result<usize, Error>;
 
     /// One task. With `project`, only that project's.
@@ -193,16 +218,17 @@ pub trait Store: Send + Sync + 'static {
         project: Option<ProjectId>,
     ) -> Result<Option<Task>, Error>;
 
-    /// A page of tasks, and how many there are in all.
+    /// A page of at most [`MAX_PAGE`] tasks, and how many there are in all.
     async fn list(&self, query: TaskQuery) -> Result<(Vec<Task>, u64), Error>;
 
-    /// Events after a place in the log, oldest first.
+    /// Events after a place in the log, oldest first. The log is bounded: old events are forgotten,
+    /// so what a task is follows from [`Store::detail`], never from its events.
     async fn events_since(&self, sequence: i64, limit: usize) -> Result<Vec<Event>, Error>;
 
     /// The output with this public address.
     async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error>;
 
-    /// Records an uploaded file.
+    /// Records an uploaded file. [`Error::Exists`] if the id or the address is taken.
     async fn add_file(&self, file: NewFile) -> Result<(), Error>;
 
     /// The uploaded file with this public address.

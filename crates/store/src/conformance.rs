@@ -1,0 +1,275 @@
+//! What every [`Store`] promises, as checks that any of them can be run through.
+//!
+//! A store's own tests call [`run_all`] with a factory of fresh, empty stores. Each check is
+//! named after the promise; the name of the one that runs is printed, so that a failure tells.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use serde_json::json;
+use tintype_domain::{
+    AccessKey, AuthKind, Epoch, Event, EventKind, ExitCode, FileId, NewTask, Outcome, OutputFile,
+    ProjectId, Task, TaskId, TaskRef, TaskState, TaskToken, ToolSlug, UnixMillis, WorkerId,
+};
+
+use crate::{Claim, Error, Fenced, NewProject, Progress, Store};
+
+mod cancel;
+mod life;
+mod queue;
+mod reads;
+mod registry;
+
+/// A point in time like those of today.
+const START: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// Attempts where a check is not about them.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// How long the leases of the checks last.
+const LEASE_MS: i64 = 10_000;
+
+macro_rules! run_checks {
+    ($factory:ident: $($module:ident::$check:ident,)*) => {
+        $(
+            println!("conformance: {}", stringify!($module::$check));
+            $module::$check(&Bench::new($factory().await).await).await;
+        )*
+    };
+}
+
+/// Runs every check, each on a fresh store.
+///
+/// # Panics
+/// When the store breaks a promise.
+pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
+    run_checks!(factory:
+        queue::ids_count_from_one_and_the_oldest_is_claimed_first,
+        queue::a_claim_accepts_under_a_new_epoch,
+        queue::concurrent_claims_never_share_a_task,
+        queue::a_heartbeat_moves_the_lease,
+        queue::an_expired_lease_goes_back_to_the_queue,
+        queue::a_task_out_of_attempts_ends_with_a_reason,
+        queue::a_queued_task_out_of_attempts_is_not_given_out_and_ends,
+        queue::a_release_gives_the_attempt_back,
+        queue::a_stale_epoch_changes_nothing,
+        queue::an_unknown_task_is_stale,
+        life::a_life_in_full_leaves_every_event_and_time,
+        life::a_failure_passes_through_the_last_states,
+        life::a_completion_happens_once,
+        life::times_never_run_backwards,
+        life::a_new_attempt_starts_its_times_afresh,
+        life::recorded_states_only_go_forward,
+        life::a_refused_record_undoes_its_whole_batch,
+        life::only_the_latest_progress_is_kept,
+        life::a_failure_with_exit_code_zero_is_refused,
+        life::a_completion_with_a_taken_address_is_refused_whole,
+        cancel::a_queued_task_is_gone_at_once,
+        cancel::a_running_task_is_flagged_and_its_worker_hears_of_it,
+        cancel::a_flagged_task_ends_as_its_outcome_says,
+        cancel::a_flagged_task_is_never_queued_again,
+        cancel::a_final_task_stays_as_it_is,
+        cancel::only_the_owner_may_cancel,
+        reads::everything_submitted_comes_back,
+        reads::a_task_is_found_by_number_and_token_within_its_project,
+        reads::pages_are_ordered_filtered_and_counted,
+        reads::a_page_has_a_bound,
+        reads::events_follow_a_cursor,
+        reads::a_reader_sees_a_completion_whole_or_not_at_all,
+        registry::project_names_and_keys_are_unique,
+        registry::a_nonce_counts_once_for_each_project_and_time,
+        registry::files_are_found_by_address_and_by_name,
+        registry::a_task_needs_a_project,
+        registry::a_healthy_store_passes_its_check,
+    );
+}
+
+/// A fresh store with a project in it, and short words for what the checks do often.
+pub(crate) struct Bench {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) project: ProjectId,
+}
+
+impl Bench {
+    /// Makes the project.
+    pub(crate) async fn new(store: Arc<dyn Store>) -> Self {
+        let project = store.create_project(new_project("first"), START).await;
+        let project = project.expect("a fresh store takes a project").id;
+        Self { store, project }
+    }
+
+    /// Queues a task.
+    pub(crate) async fn submit(&self) -> Task {
+        self.submit_at(START).await
+    }
+
+    async fn submit_at(&self, now: UnixMillis) -> Task {
+        let task = new_task(self.project);
+        self.store.submit(task, now).await.expect("submit")
+    }
+
+    /// Claims all there is.
+    pub(crate) async fn claim(&self, now: UnixMillis) -> Vec<Task> {
+        self.claim_within(MAX_ATTEMPTS, now).await
+    }
+
+    async fn claim_within(&self, max_attempts: u32, now: UnixMillis) -> Vec<Task> {
+        let claim = Claim {
+            limit: 100,
+            max_attempts,
+            ..claim_until(now.plus_millis(LEASE_MS))
+        };
+        self.store.claim(claim, now).await.expect("claim")
+    }
+
+    /// Queues a task and claims it.
+    pub(crate) async fn running(&self) -> Task {
+        let submitted = self.submit().await;
+        let claimed = self.claim(START).await;
+        let mut own = claimed.into_iter().filter(|task| task.id == submitted.id);
+        own.next().expect("the new task is claimed")
+    }
+
+    /// Lets all leases of `now` and earlier run out.
+    pub(crate) async fn reap(&self, now: UnixMillis) -> usize {
+        self.store.reap(MAX_ATTEMPTS, now).await.expect("reap")
+    }
+
+    async fn enter(&self, task: &Task, state: TaskState, at: UnixMillis) -> Fenced {
+        let progress = progress(task, EventKind::Entered { state }, at);
+        self.store.record(vec![progress]).await.expect("record")[0]
+    }
+
+    pub(crate) async fn complete(&self, task: &Task, outcome: Outcome) -> Fenced {
+        let completed = self.store.complete(task.id, task.epoch, outcome, START);
+        completed.await.expect("complete")
+    }
+
+    async fn release(&self, task: &Task) -> Fenced {
+        let released = self.store.release(task.id, task.epoch, START).await;
+        released.expect("release")
+    }
+
+    /// The task as it stands now.
+    pub(crate) async fn detail(&self, task: TaskId) -> Task {
+        let found = self.store.detail(&TaskRef::Id(task), None).await;
+        found.expect("detail").expect("the task is there")
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        self.store.events_since(0, 10_000).await.expect("events")
+    }
+
+    /// The states that a task has entered, in order.
+    async fn states_entered(&self, task: TaskId) -> Vec<TaskState> {
+        let of_task = self.events().await.into_iter().filter(|e| e.task == task);
+        of_task
+            .filter_map(|event| match event.kind {
+                EventKind::Entered { state } => Some(state),
+                EventKind::Progress { .. } => None,
+            })
+            .collect()
+    }
+}
+
+/// A number that no other call gets.
+fn unique() -> i64 {
+    static NEXT: AtomicI64 = AtomicI64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn new_project(name: &str) -> NewProject {
+    NewProject {
+        name: name.to_owned(),
+        api_key: format!("key of {name}"),
+        sealed_secret: vec![0, 1, 2, 255],
+        auth: AuthKind::Signature,
+        allowed_networks: vec!["10.0.0.0/8".to_owned()],
+        strict_nonce: true,
+    }
+}
+
+/// A task of the tool `owner/model`.
+pub(crate) fn new_task(project: ProjectId) -> NewTask {
+    let number = unique();
+    let serde_json::Value::Object(parameters) = json!({"prompt": "a cookie", "seed": "42"}) else {
+        unreachable!("the literal is an object")
+    };
+    NewTask {
+        uuid: uuid::Uuid::from_u128(number.unsigned_abs().into()),
+        token: TaskToken(format!("{number:030}")),
+        project,
+        tool: ToolSlug::new("owner", "model"),
+        parameters,
+        output_folder: FileId(format!("{number:032x}")),
+        callback_url: None,
+        warnings: Vec::new(),
+    }
+}
+
+/// A claim of one task by the worker of the checks.
+pub(crate) fn claim_until(lease_until: UnixMillis) -> Claim {
+    Claim {
+        worker: WorkerId("worker".to_owned()),
+        limit: 1,
+        lease_until,
+        max_attempts: MAX_ATTEMPTS,
+    }
+}
+
+fn progress(task: &Task, kind: EventKind, at: UnixMillis) -> Progress {
+    Progress {
+        task: task.id,
+        epoch: task.epoch,
+        at,
+        kind,
+    }
+}
+
+/// A picture of the task.
+pub(crate) fn output(task: &Task) -> OutputFile {
+    let number = unique();
+    OutputFile {
+        id: FileId(format!("{number:032x}")),
+        name: "0.png".to_owned(),
+        content_type: "image/png".to_owned(),
+        parent_id: task.output_folder.clone(),
+        size_bytes: 12_345,
+        added_at: START,
+        modified_at: START,
+        access_key: AccessKey(format!("{number:030}")),
+        directory: format!("directory-{number}"),
+        blob_key: format!("{}/{}/0", task.id, task.epoch),
+    }
+}
+
+/// Success with one picture.
+pub(crate) fn success(task: &Task) -> Outcome {
+    Outcome::Succeeded {
+        outputs: vec![output(task)],
+        debug_error: String::new(),
+    }
+}
+
+fn failure() -> Outcome {
+    Outcome::Failed {
+        exit_code: ExitCode::ENGINE,
+        debug_error: "the engine ran out of memory".to_owned(),
+    }
+}
+
+/// The time `seconds` after the start.
+pub(crate) fn after(seconds: i64) -> UnixMillis {
+    START.plus_millis(seconds * 1000)
+}
+
+fn stale(task: &Task) -> Task {
+    Task {
+        epoch: Epoch(task.epoch.0 - 1),
+        ..task.clone()
+    }
+}
+
+fn assert_rejected<T: std::fmt::Debug>(result: Result<T, Error>) {
+    assert!(matches!(result, Err(Error::Rejected { .. })), "{result:?}");
+}

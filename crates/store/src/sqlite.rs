@@ -1,0 +1,265 @@
+//! The store on SQLite: the embedded default, one file in the data folder.
+//!
+//! One thread writes (see `writer`), a few connections read beside it. A call answers after its
+//! commit is on the disk (`synchronous=FULL`). The tables: `task` is what was asked and never
+//! changes, `job` is where it stands, `event` what happened; `migrations/` has them all.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tintype_domain::{
+    Epoch, Event, FileRecord, NewFile, NewTask, Outcome, OutputFile, Project, ProjectId, Task,
+    TaskId, TaskRef, UnixMillis,
+};
+
+use self::owner::OwnerLock;
+use self::readers::Readers;
+use self::writer::Writer;
+use crate::{Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Store, TaskQuery};
+
+mod connection;
+mod error;
+mod events;
+mod job;
+mod migrate;
+mod outputs;
+mod owner;
+mod queue;
+mod readers;
+mod registry;
+mod rows;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+/// A store in one SQLite file. Share it in an [`Arc`]; dropping the last handle finishes the
+/// writes that wait.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // The order matters: fields are dropped from the top, the lock last.
+    writer: Writer,
+    readers: Arc<Readers>,
+    _owner: Option<OwnerLock>,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path` as its only owner; makes it (and its folder) if there is none.
+    ///
+    /// All leases found are those of a process that has died, since no other can own the file:
+    /// their tasks are queued again at once (the attempt stays counted, the old epoch is fenced).
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if another process owns it or the disk refuses, [`Error::Corrupt`]
+    /// if it was written by a later program or is not a database.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        create_folder_of(path)?;
+        let owner = OwnerLock::try_take(path)?.ok_or_else(|| OwnerLock::taken(path))?;
+        let mut connection = connection::open_writer(path)?;
+        migrate::migrate(&mut connection)?;
+        let transaction = connection.transaction()?;
+        let abandoned = queue::end_all_leases(&transaction)?;
+        transaction.commit()?;
+        if abandoned > 0 {
+            tracing::info!(tasks = abandoned, "took back the tasks of a stopped server");
+        }
+        Self::start(path, connection, Some(owner))
+    }
+
+    /// Opens the database beside a server that may be running: for short administrative work such
+    /// as making a project. Leases are left alone. Do not claim tasks from it.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`]; also if a running server is of another version.
+    pub fn open_beside(path: &Path) -> Result<Self, Error> {
+        create_folder_of(path)?;
+        let mut connection = connection::open_writer(path)?;
+        match OwnerLock::try_take(path)? {
+            Some(_until_migrated) => migrate::migrate(&mut connection)?,
+            None => migrate::refuse_other_version(&connection)?,
+        }
+        Self::start(path, connection, None)
+    }
+
+    fn start(
+        path: &Path,
+        connection: rusqlite::Connection,
+        owner: Option<OwnerLock>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            readers: Arc::new(Readers::open(path)?),
+            writer: Writer::start(connection)?,
+            _owner: owner,
+        })
+    }
+}
+
+fn create_folder_of(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if folder.as_os_str().is_empty() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder).map_err(|source| Error::Unavailable {
+        reason: format!("cannot create {}: {source}", folder.display()),
+    })
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create_project(&self, project: NewProject, now: UnixMillis) -> Result<Project, Error> {
+        self.writer
+            .run(move |connection| registry::create_project(connection, project, now))
+            .await
+    }
+
+    async fn project_by_key(&self, api_key: &str) -> Result<Option<Project>, Error> {
+        let api_key = api_key.to_owned();
+        self.readers
+            .run(move |connection| registry::project_by_key(connection, &api_key))
+            .await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>, Error> {
+        self.readers.run(registry::projects).await
+    }
+
+    async fn use_nonce(
+        &self,
+        project: ProjectId,
+        nonce: &str,
+        now: UnixMillis,
+        keep_after: UnixMillis,
+    ) -> Result<bool, Error> {
+        let nonce = nonce.to_owned();
+        self.writer
+            .run(move |connection| {
+                registry::use_nonce(connection, project, &nonce, now, keep_after)
+            })
+            .await
+    }
+
+    async fn submit(&self, task: NewTask, now: UnixMillis) -> Result<Task, Error> {
+        self.writer
+            .run(move |connection| tasks::submit(connection, task, now))
+            .await
+    }
+
+    async fn claim(&self, claim: Claim, now: UnixMillis) -> Result<Vec<Task>, Error> {
+        self.writer
+            .run(move |connection| queue::claim(connection, &claim, now))
+            .await
+    }
+
+    async fn heartbeat(
+        &self,
+        claims: &[(TaskId, Epoch)],
+        lease_until: UnixMillis,
+        _now: UnixMillis,
+    ) -> Result<Heartbeat, Error> {
+        let claims = claims.to_vec();
+        self.writer
+            .run(move |connection| queue::heartbeat(connection, &claims, lease_until))
+            .await
+    }
+
+    async fn record(&self, progress: Vec<Progress>) -> Result<Vec<Fenced>, Error> {
+        self.writer
+            .run(move |connection| queue::record(connection, &progress))
+            .await
+    }
+
+    async fn complete(
+        &self,
+        task: TaskId,
+        epoch: Epoch,
+        outcome: Outcome,
+        now: UnixMillis,
+    ) -> Result<Fenced, Error> {
+        self.writer
+            .run(move |connection| queue::complete(connection, task, epoch, outcome, now))
+            .await
+    }
+
+    async fn release(&self, task: TaskId, epoch: Epoch, now: UnixMillis) -> Result<Fenced, Error> {
+        self.writer
+            .run(move |connection| queue::release(connection, task, epoch, now))
+            .await
+    }
+
+    async fn cancel(
+        &self,
+        task: &TaskRef,
+        project: ProjectId,
+        now: UnixMillis,
+    ) -> Result<Cancel, Error> {
+        let task = task.clone();
+        self.writer
+            .run(move |connection| queue::cancel(connection, &task, project, now))
+            .await
+    }
+
+    async fn reap(&self, max_attempts: u32, now: UnixMillis) -> Result<usize, Error> {
+        self.writer
+            .run(move |connection| queue::reap(connection, max_attempts, now))
+            .await
+    }
+
+    async fn detail(
+        &self,
+        task: &TaskRef,
+        project: Option<ProjectId>,
+    ) -> Result<Option<Task>, Error> {
+        let task = task.clone();
+        self.readers
+            .run(move |connection| tasks::detail(connection, &task, project))
+            .await
+    }
+
+    async fn list(&self, query: TaskQuery) -> Result<(Vec<Task>, u64), Error> {
+        self.readers
+            .run(move |connection| tasks::list(connection, &query))
+            .await
+    }
+
+    async fn events_since(&self, sequence: i64, limit: usize) -> Result<Vec<Event>, Error> {
+        self.readers
+            .run(move |connection| events::since(connection, sequence, limit))
+            .await
+    }
+
+    async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error> {
+        let (directory, name) = (directory.to_owned(), name.to_owned());
+        self.readers
+            .run(move |connection| outputs::at(connection, &directory, &name))
+            .await
+    }
+
+    async fn add_file(&self, file: NewFile) -> Result<(), Error> {
+        self.writer
+            .run(move |connection| registry::add_file(connection, &file))
+            .await
+    }
+
+    async fn file_at(&self, directory: &str, name: &str) -> Result<Option<FileRecord>, Error> {
+        let (directory, name) = (directory.to_owned(), name.to_owned());
+        self.readers
+            .run(move |connection| registry::file_at(connection, &directory, &name))
+            .await
+    }
+
+    async fn file_by_name(
+        &self,
+        project: ProjectId,
+        name: &str,
+    ) -> Result<Option<FileRecord>, Error> {
+        let name = name.to_owned();
+        self.readers
+            .run(move |connection| registry::file_by_name(connection, project, &name))
+            .await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.writer.run(registry::probe).await
+    }
+}

@@ -1,0 +1,200 @@
+//! The changing half of a task: its row in `job`, and the moves it can make.
+//!
+//! A job is loaded, moved and saved within one transaction of the writer. Every move goes through
+//! [`transition`] and leaves its event.
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use tintype_domain::{
+    Epoch, EventKind, ExitCode, Outcome, TaskId, TaskState, TaskTimes, UnixMillis, WorkerId,
+    task::transition,
+};
+
+use super::{events, outputs, rows};
+use crate::Error;
+
+/// Who holds a running task, and until when.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    pub(super) worker: WorkerId,
+    pub(super) until: UnixMillis,
+}
+
+/// A row of `job`.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) task: TaskId,
+    pub(super) state: TaskState,
+    pub(super) times: TaskTimes,
+    pub(super) epoch: Epoch,
+    pub(super) attempts: u32,
+    /// Of running tasks, exactly.
+    pub(super) lease: Option<Lease>,
+    pub(super) cancel_requested: bool,
+    exit_code: Option<ExitCode>,
+    debug_error: String,
+}
+
+impl Job {
+    /// Queues a task that was just recorded.
+    pub(super) fn insert(
+        connection: &Connection,
+        task: TaskId,
+        now: UnixMillis,
+    ) -> Result<TaskTimes, Error> {
+        let state = TaskState::Queued;
+        connection
+            .prepare_cached("INSERT INTO job (task, state, created_at) VALUES (?1, ?2, ?3)")?
+            .execute((task.0, rows::state_word(state), now.0))?;
+        events::append(connection, task, now, &EventKind::Entered { state })?;
+        Ok(TaskTimes {
+            created: now,
+            ..TaskTimes::default()
+        })
+    }
+
+    /// The job of a task.
+    pub(super) fn load(connection: &Connection, task: TaskId) -> Result<Option<Self>, Error> {
+        let job = connection
+            .prepare_cached("SELECT * FROM job WHERE task = ?1")?
+            .query_row((task.0,), Self::from_row)
+            .optional()?;
+        Ok(job)
+    }
+
+    /// The job of a task that must have one.
+    pub(super) fn expect(connection: &Connection, task: TaskId) -> Result<Self, Error> {
+        Self::load(connection, task)?.ok_or_else(|| Error::Corrupt {
+            reason: format!("task {task} has no job"),
+        })
+    }
+
+    /// The job of a task if this claim still holds it.
+    pub(super) fn held(
+        connection: &Connection,
+        task: TaskId,
+        epoch: Epoch,
+    ) -> Result<Option<Self>, Error> {
+        let job = Self::load(connection, task)?;
+        Ok(job.filter(|job| job.epoch == epoch && job.state.is_running()))
+    }
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let worker: Option<String> = row.get("worker")?;
+        let until: Option<i64> = row.get("lease_until")?;
+        Ok(Self {
+            task: TaskId(row.get("task")?),
+            state: rows::state(row, "state")?,
+            times: rows::times(row)?,
+            epoch: Epoch(row.get("epoch")?),
+            attempts: row.get("attempts")?,
+            lease: worker.zip(until).map(|(worker, until)| Lease {
+                worker: WorkerId(worker),
+                until: UnixMillis(until),
+            }),
+            cancel_requested: row.get("cancel_requested")?,
+            exit_code: row.get::<_, Option<i32>>("exit_code")?.map(ExitCode),
+            debug_error: row.get("debug_error")?,
+        })
+    }
+
+    /// Enters a state and says so in the event log. A lease ends with the run.
+    pub(super) fn enter(
+        &mut self,
+        connection: &Connection,
+        to: TaskState,
+        at: UnixMillis,
+    ) -> Result<(), Error> {
+        let at = at.max(self.times.latest());
+        let entered = transition(self.state, self.times, to, at);
+        (self.state, self.times) = entered.map_err(|refused| Error::Rejected {
+            reason: format!("task {}: {refused}", self.task),
+        })?;
+        if !to.is_running() {
+            self.lease = None;
+        }
+        events::append(connection, self.task, at, &EventKind::Entered { state: to })
+    }
+
+    /// Ends the task: the last states that it has not been through, its result and its outputs.
+    pub(super) fn finish(
+        &mut self,
+        connection: &Connection,
+        outcome: Outcome,
+        now: UnixMillis,
+    ) -> Result<(), Error> {
+        match outcome {
+            Outcome::Cancelled => return self.enter(connection, TaskState::Cancelled, now),
+            Outcome::Succeeded {
+                outputs: files,
+                debug_error,
+            } => {
+                outputs::insert(connection, self.task, &files)?;
+                self.exit_code = Some(ExitCode::SUCCESS);
+                self.debug_error = debug_error;
+            }
+            Outcome::Failed { exit_code, .. } if exit_code == ExitCode::SUCCESS => {
+                return Err(Error::Rejected {
+                    reason: format!("task {}: a failure needs an exit code", self.task),
+                });
+            }
+            Outcome::Failed {
+                exit_code,
+                debug_error,
+            } => {
+                self.exit_code = Some(exit_code);
+                self.debug_error = debug_error;
+            }
+        }
+        let last_states = [
+            TaskState::Ended,
+            TaskState::PostprocessStarted,
+            TaskState::Finished,
+        ];
+        for state in last_states {
+            if self.state < state {
+                self.enter(connection, state, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the job back.
+    pub(super) fn save(&self, connection: &Connection) -> Result<(), Error> {
+        let millis = |time: Option<UnixMillis>| time.map(|time| time.0);
+        let times = &self.times;
+        connection
+            .prepare_cached(
+                "UPDATE job SET state = :state, epoch = :epoch, attempts = :attempts, \
+                 worker = :worker, lease_until = :lease_until, \
+                 cancel_requested = :cancel_requested, accepted_at = :accepted, \
+                 preprocess_started_at = :preprocess_started, \
+                 preprocess_ended_at = :preprocess_ended, assigned_at = :assigned, \
+                 started_at = :started, ended_at = :ended, \
+                 postprocess_started_at = :postprocess_started, \
+                 postprocess_ended_at = :postprocess_ended, cancelled_at = :cancelled, \
+                 exit_code = :exit_code, debug_error = :debug_error \
+                 WHERE task = :task",
+            )?
+            .execute(named_params! {
+                ":task": self.task.0,
+                ":state": rows::state_word(self.state),
+                ":epoch": self.epoch.0,
+                ":attempts": self.attempts,
+                ":worker": self.lease.as_ref().map(|lease| lease.worker.as_str()),
+                ":lease_until": self.lease.as_ref().map(|lease| lease.until.0),
+                ":cancel_requested": self.cancel_requested,
+                ":accepted": millis(times.accepted),
+                ":preprocess_started": millis(times.preprocess_started),
+                ":preprocess_ended": millis(times.preprocess_ended),
+                ":assigned": millis(times.assigned),
+                ":started": millis(times.started),
+                ":ended": millis(times.ended),
+                ":postprocess_started": millis(times.postprocess_started),
+                ":postprocess_ended": millis(times.postprocess_ended),
+                ":cancelled": millis(times.cancelled),
+                ":exit_code": self.exit_code.map(|code| code.0),
+                ":debug_error": self.debug_error,
+            })?;
+        Ok(())
+    }
+}

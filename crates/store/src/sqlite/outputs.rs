@@ -1,0 +1,57 @@
+//! Records of the pictures of finished tasks.
+
+use rusqlite::{Connection, OptionalExtension};
+use tintype_domain::{OutputFile, TaskId};
+
+use super::rows;
+use crate::Error;
+
+/// Records the outputs of a task, in their order.
+pub(super) fn insert(
+    connection: &Connection,
+    task: TaskId,
+    outputs: &[OutputFile],
+) -> Result<(), Error> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO output (id, task, name, content_type, parent_id, size_bytes, added_at, \
+         modified_at, access_key, directory, blob_key) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    for output in outputs {
+        statement.execute((
+            output.id.as_str(),
+            task.0,
+            &output.name,
+            &output.content_type,
+            output.parent_id.as_str(),
+            output.size_bytes,
+            output.added_at.0,
+            output.modified_at.0,
+            output.access_key.as_str(),
+            &output.directory,
+            &output.blob_key,
+        ))?;
+    }
+    Ok(())
+}
+
+/// The outputs of a task, in their order.
+pub(super) fn of_task(connection: &Connection, task: TaskId) -> Result<Vec<OutputFile>, Error> {
+    let mut statement =
+        connection.prepare_cached("SELECT * FROM output WHERE task = ?1 ORDER BY rowid")?;
+    let outputs = statement.query_map((task.0,), rows::output)?;
+    Ok(outputs.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The output with this public address.
+pub(super) fn at(
+    connection: &Connection,
+    directory: &str,
+    name: &str,
+) -> Result<Option<OutputFile>, Error> {
+    let output = connection
+        .prepare_cached("SELECT * FROM output WHERE directory = ?1 AND name = ?2")?
+        .query_row((directory, name), rows::output)
+        .optional()?;
+    Ok(output)
+}

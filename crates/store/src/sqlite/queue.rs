@@ -1,0 +1,249 @@
+//! The queue: claims, leases, and every way in which a claim or a task ends.
+
+use rusqlite::Connection;
+use tintype_domain::{
+    Epoch, EventKind, ExitCode, Outcome, ProjectId, Task, TaskId, TaskRef, TaskState, UnixMillis,
+};
+
+use super::job::{Job, Lease};
+use super::{events, tasks};
+use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress};
+
+/// Tasks that one reap looks after, so that no batch of writes waits long for it.
+const REAPED_AT_ONCE: i64 = 1_000;
+
+/// Gives out queued tasks, oldest first.
+pub(super) fn claim(
+    connection: &Connection,
+    claim: &Claim,
+    now: UnixMillis,
+) -> Result<Vec<Task>, Error> {
+    let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
+    let queued = ids(
+        connection,
+        "SELECT task FROM job WHERE state = 'queued' AND attempts < ?1 ORDER BY task LIMIT ?2",
+        (claim.max_attempts, limit),
+    )?;
+    let mut claimed = Vec::with_capacity(queued.len());
+    for task in queued {
+        let mut job = Job::expect(connection, task)?;
+        job.enter(connection, TaskState::Accepted, now)?;
+        job.epoch = Epoch(job.epoch.0 + 1);
+        job.attempts += 1;
+        job.lease = Some(Lease {
+            worker: claim.worker.clone(),
+            until: claim.lease_until,
+        });
+        job.save(connection)?;
+        claimed.push(tasks::load(connection, task)?);
+    }
+    Ok(claimed)
+}
+
+/// Moves leases. A lease that ran out but was not reaped yet is revived.
+pub(super) fn heartbeat(
+    connection: &Connection,
+    claims: &[(TaskId, Epoch)],
+    lease_until: UnixMillis,
+) -> Result<Heartbeat, Error> {
+    let mut found = Heartbeat::default();
+    for (task, epoch) in claims {
+        let Some(mut job) = Job::held(connection, *task, *epoch)? else {
+            found.lost.push(*task);
+            continue;
+        };
+        if job.cancel_requested {
+            found.cancelled.push(*task);
+        }
+        if let Some(lease) = &mut job.lease {
+            lease.until = lease_until;
+        }
+        job.save(connection)?;
+    }
+    Ok(found)
+}
+
+/// Records what happened to claimed tasks.
+pub(super) fn record(connection: &Connection, progress: &[Progress]) -> Result<Vec<Fenced>, Error> {
+    progress
+        .iter()
+        .map(|progress| record_one(connection, progress))
+        .collect()
+}
+
+fn record_one(connection: &Connection, progress: &Progress) -> Result<Fenced, Error> {
+    let Some(mut job) = Job::held(connection, progress.task, progress.epoch)? else {
+        return Ok(Fenced::Stale);
+    };
+    match &progress.kind {
+        EventKind::Entered { state } if !state.is_running() || *state == TaskState::Accepted => {
+            return Err(Error::Rejected {
+                reason: format!(
+                    "task {}: {state:?} is entered by claiming, releasing or completing",
+                    job.task
+                ),
+            });
+        }
+        EventKind::Entered { state } if *state > job.state => {
+            job.enter(connection, *state, progress.at)?;
+            job.save(connection)?;
+        }
+        EventKind::Entered { .. } => {} // been there
+        kind @ EventKind::Progress { .. } => {
+            let at = progress.at.max(job.times.latest());
+            events::append(connection, job.task, at, kind)?;
+        }
+    }
+    Ok(Fenced::Applied)
+}
+
+/// Ends a claimed task.
+pub(super) fn complete(
+    connection: &Connection,
+    task: TaskId,
+    epoch: Epoch,
+    outcome: Outcome,
+    now: UnixMillis,
+) -> Result<Fenced, Error> {
+    let Some(mut job) = Job::held(connection, task, epoch)? else {
+        return Ok(Fenced::Stale);
+    };
+    job.finish(connection, outcome, now)?;
+    job.save(connection)?;
+    Ok(Fenced::Applied)
+}
+
+/// Gives a claim back; the attempt does not count.
+pub(super) fn release(
+    connection: &Connection,
+    task: TaskId,
+    epoch: Epoch,
+    now: UnixMillis,
+) -> Result<Fenced, Error> {
+    let Some(mut job) = Job::held(connection, task, epoch)? else {
+        return Ok(Fenced::Stale);
+    };
+    job.attempts = job.attempts.saturating_sub(1);
+    give_up(connection, &mut job, now)?;
+    Ok(Fenced::Applied)
+}
+
+/// Asks for a stop.
+pub(super) fn cancel(
+    connection: &Connection,
+    task: &TaskRef,
+    project: ProjectId,
+    now: UnixMillis,
+) -> Result<Cancel, Error> {
+    let Some(id) = tasks::find(connection, task, Some(project))? else {
+        return Ok(Cancel::Unknown);
+    };
+    let mut job = Job::expect(connection, id)?;
+    let answer: fn(Box<Task>) -> Cancel = match job.state {
+        state if state.is_final() => Cancel::Final,
+        TaskState::Queued => {
+            job.enter(connection, TaskState::Cancelled, now)?;
+            Cancel::Cancelled
+        }
+        _ => {
+            job.cancel_requested = true;
+            Cancel::Flagged
+        }
+    };
+    job.save(connection)?;
+    Ok(answer(Box::new(tasks::load(connection, id)?)))
+}
+
+/// Looks after leases that ran out and after tasks that are out of attempts.
+pub(super) fn reap(
+    connection: &Connection,
+    max_attempts: u32,
+    now: UnixMillis,
+) -> Result<usize, Error> {
+    let expired = ids(
+        connection,
+        "SELECT task FROM job WHERE lease_until IS NOT NULL AND lease_until <= ?1 \
+         ORDER BY lease_until LIMIT ?2",
+        (now.0, REAPED_AT_ONCE),
+    )?;
+    for task in &expired {
+        let mut job = Job::expect(connection, *task)?;
+        if job.attempts >= max_attempts && !job.cancel_requested {
+            exhaust(connection, &mut job, now)?;
+        } else {
+            give_up(connection, &mut job, now)?;
+        }
+    }
+    let exhausted = ids(
+        connection,
+        "SELECT task FROM job WHERE state = 'queued' AND attempts > 0 AND attempts >= ?1 LIMIT ?2",
+        (max_attempts, REAPED_AT_ONCE),
+    )?;
+    for task in &exhausted {
+        exhaust(connection, &mut Job::expect(connection, *task)?, now)?;
+    }
+    events::forget_old(connection)?;
+    Ok(expired.len() + exhausted.len())
+}
+
+/// Takes all leases for those of a dead process: their tasks are queued again. One that someone
+/// wanted to stop keeps a lease that has run out, and the next reap ends it at a true time.
+pub(super) fn end_all_leases(connection: &Connection) -> Result<usize, Error> {
+    let running = ids(
+        connection,
+        "SELECT task FROM job WHERE lease_until IS NOT NULL",
+        (),
+    )?;
+    for task in &running {
+        let mut job = Job::expect(connection, *task)?;
+        match &mut job.lease {
+            Some(lease) if job.cancel_requested => {
+                lease.until = UnixMillis(0);
+                job.save(connection)?;
+            }
+            _ => {
+                // The store has no clock: the last time that is known of the task must do.
+                let now = job.times.latest();
+                give_up(connection, &mut job, now)?;
+            }
+        }
+    }
+    Ok(running.len())
+}
+
+/// A run that will not go on: queued again, or cancelled if that was asked for.
+fn give_up(connection: &Connection, job: &mut Job, now: UnixMillis) -> Result<(), Error> {
+    let next = if job.cancel_requested {
+        TaskState::Cancelled
+    } else {
+        TaskState::Queued
+    };
+    job.enter(connection, next, now)?;
+    job.save(connection)
+}
+
+/// Ends a task that was tried as often as allowed.
+fn exhaust(connection: &Connection, job: &mut Job, now: UnixMillis) -> Result<(), Error> {
+    let debug_error = format!(
+        "The task was given to a worker {} times and never finished: each time the worker stopped \
+         or lost touch. Look for crashes or a lack of memory in the server's log, then submit it \
+         again.",
+        job.attempts
+    );
+    let outcome = Outcome::Failed {
+        exit_code: ExitCode::ATTEMPTS,
+        debug_error,
+    };
+    job.finish(connection, outcome, now)?;
+    job.save(connection)
+}
+
+fn ids(
+    connection: &Connection,
+    query: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<TaskId>, Error> {
+    let mut statement = connection.prepare_cached(query)?;
+    let ids = statement.query_map(parameters, |row| row.get(0).map(TaskId))?;
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
+}

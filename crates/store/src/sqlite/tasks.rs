@@ -1,0 +1,147 @@
+//! Submitting and reading tasks.
+
+use rusqlite::{Connection, OptionalExtension, named_params};
+use tintype_domain::{Epoch, NewTask, ProjectId, Task, TaskId, TaskRef, TaskState, UnixMillis};
+
+use super::job::Job;
+use super::{outputs, rows};
+use crate::{Error, MAX_PAGE, TaskQuery};
+
+/// Records a task and queues it.
+pub(super) fn submit(
+    connection: &Connection,
+    task: NewTask,
+    now: UnixMillis,
+) -> Result<Task, Error> {
+    connection
+        .prepare_cached(
+            "INSERT INTO task (uuid, token, project, tool_owner, tool_model, parameters, \
+             output_folder, callback_url, warnings) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute((
+            task.uuid.to_string(),
+            task.token.as_str(),
+            task.project.0,
+            &task.tool.owner,
+            &task.tool.model,
+            rows::to_json(&task.parameters),
+            task.output_folder.as_str(),
+            &task.callback_url,
+            rows::to_json(&task.warnings),
+        ))?;
+    let id = TaskId(connection.last_insert_rowid());
+    let times = Job::insert(connection, id, now)?;
+    Ok(Task {
+        id,
+        uuid: task.uuid,
+        token: task.token,
+        project: task.project,
+        tool: task.tool,
+        parameters: task.parameters,
+        state: TaskState::Queued,
+        times,
+        epoch: Epoch(0),
+        exit_code: None,
+        cancel_requested: false,
+        debug_output: String::new(),
+        debug_error: String::new(),
+        cost_micros: 0,
+        outputs: Vec::new(),
+        output_folder: task.output_folder,
+        callback_url: task.callback_url,
+        warnings: task.warnings,
+    })
+}
+
+/// The number of a task, if the project (when given) owns it.
+pub(super) fn find(
+    connection: &Connection,
+    task: &TaskRef,
+    project: Option<ProjectId>,
+) -> Result<Option<TaskId>, Error> {
+    let (id, token) = match task {
+        TaskRef::Id(id) => (Some(id.0), None),
+        TaskRef::Token(token) => (None, Some(token.as_str())),
+    };
+    let project = project.map(|project| project.0);
+    let statement = match task {
+        TaskRef::Id(_) => "SELECT id FROM task WHERE id = ?1 AND (?2 IS NULL OR project = ?2)",
+        TaskRef::Token(_) => {
+            "SELECT id FROM task WHERE token = ?1 AND (?2 IS NULL OR project = ?2)"
+        }
+    };
+    let mut statement = connection.prepare_cached(statement)?;
+    let found = match (id, token) {
+        (Some(id), _) => statement.query_row((id, project), |row| row.get(0)),
+        (None, token) => statement.query_row((token, project), |row| row.get(0)),
+    };
+    Ok(found.optional()?.map(TaskId))
+}
+
+/// A task that must be there, with its outputs.
+pub(super) fn load(connection: &Connection, id: TaskId) -> Result<Task, Error> {
+    let mut task = connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM task JOIN job ON job.task = task.id WHERE task.id = ?1",
+            rows::TASK_COLUMNS
+        ))?
+        .query_row((id.0,), rows::task)?;
+    add_outputs(connection, &mut task)?;
+    Ok(task)
+}
+
+/// A task by number or token.
+pub(super) fn detail(
+    connection: &Connection,
+    task: &TaskRef,
+    project: Option<ProjectId>,
+) -> Result<Option<Task>, Error> {
+    find(connection, task, project)?
+        .map(|id| load(connection, id))
+        .transpose()
+}
+
+/// A page of a project's tasks, and how many there are in all.
+pub(super) fn list(connection: &Connection, query: &TaskQuery) -> Result<(Vec<Task>, u64), Error> {
+    let filter = match query.tool {
+        None => "project = :project AND :owner IS NULL AND :model IS NULL",
+        Some(_) => "project = :project AND tool_owner = :owner AND tool_model = :model",
+    };
+    let order = if query.descending { "DESC" } else { "ASC" };
+    let owner = query.tool.as_ref().map(|tool| &tool.owner);
+    let model = query.tool.as_ref().map(|tool| &tool.model);
+
+    let total = connection
+        .prepare_cached(&format!("SELECT count(*) FROM task WHERE {filter}"))?
+        .query_row(
+            named_params! {":project": query.project.0, ":owner": owner, ":model": model},
+            |row| row.get(0),
+        )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {} FROM task JOIN job ON job.task = task.id WHERE {filter} \
+         ORDER BY task.id {order} LIMIT :limit OFFSET :start",
+        rows::TASK_COLUMNS
+    ))?;
+    let page = named_params! {
+        ":project": query.project.0,
+        ":owner": owner,
+        ":model": model,
+        ":limit": query.limit.min(MAX_PAGE),
+        ":start": i64::try_from(query.start).unwrap_or(i64::MAX),
+    };
+    let mut tasks = statement
+        .query_map(page, rows::task)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for task in &mut tasks {
+        add_outputs(connection, task)?;
+    }
+    Ok((tasks, total))
+}
+
+fn add_outputs(connection: &Connection, task: &mut Task) -> Result<(), Error> {
+    if task.state == TaskState::Finished {
+        task.outputs = outputs::of_task(connection, task.id)?;
+    }
+    Ok(())
+}
