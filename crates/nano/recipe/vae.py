@@ -24,7 +24,7 @@ CONFIG = dict(
     block_out_channels=[16, 16, 32, 64], layers_per_block=1, latent_channels=16, norm_num_groups=2,
     use_quant_conv=False, use_post_quant_conv=False, sample_size=128, force_upcast=False,
 )
-STEPS, WHOLE_PICTURE_STEPS = 2000, 300
+STEPS, WHOLE_PICTURE_STEPS = 1500, 150
 RATE = 4e-3
 CROP, CROP_BATCH, WHOLE_BATCH = 64, 8, 3  # batches are of each of the two ranks
 KL_WEIGHT = 2e-4
