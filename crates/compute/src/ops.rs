@@ -17,12 +17,8 @@ pub trait Device: Send + Sync + fmt::Debug {
     fn pack_linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Linear;
 
     /// Packs a convolution; `weight` is `(out, in, kernel, kernel)` as PyTorch keeps it, `bias` `(out)`.
-    fn pack_conv2d(
-        &self,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        geometry: ConvGeometry,
-    ) -> Conv2d;
+    fn pack_conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, geometry: ConvGeometry)
+    -> Conv2d;
 
     /// A linear layer over the features of all `inputs` side by side, each `(batch, rows, features)`,
     /// then its epilogue. Returns `(batch, rows, out)`.
@@ -150,7 +146,11 @@ impl Attention<'_> {
             assert_eq!(rope.cos.shape(), [sequence, head_dim / 2], "this is a bug");
         }
         if let Mask::RelativeBias(bias) = self.mask {
-            assert_eq!(bias.shape(), [self.heads, 2 * sequence - 1], "this is a bug");
+            assert_eq!(
+                bias.shape(),
+                [self.heads, 2 * sequence - 1],
+                "this is a bug"
+            );
         }
         (batch, sequence, head_dim)
     }

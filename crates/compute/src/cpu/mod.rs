@@ -1,0 +1,167 @@
+//! f32 on the processor: matrix products by the `gemm` crate, everything else fused around them.
+//!
+//! **Determinism.** Work is cut into tiles by the shape of one sample alone, never by the number of
+//! threads or the size of the batch; each tile is computed by one thread in one fixed order, and the
+//! matrix library is only ever called single-threaded. So one processor gives the same bytes for any
+//! thread count and any batch. (Two kinds of processors may differ: the library picks its kernels by
+//! the instruction set.)
+
+mod attention;
+mod conv;
+mod linear;
+mod matmul;
+mod norm;
+mod simd;
+mod tile;
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{
+    Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear, Tensor,
+};
+
+/// The processor, with a thread pool of its own.
+pub struct CpuDevice {
+    /// The helpers of the calling thread, which always works, too; `None` if there are none.
+    helpers: Option<rayon::ThreadPool>,
+    threads: usize,
+}
+
+impl CpuDevice {
+    /// A device of `threads` threads, the calling one among them; 0 means as many as the machine has.
+    ///
+    /// # Panics
+    /// If the operating system refuses to start the threads.
+    pub fn new(threads: usize) -> Self {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            given => given,
+        };
+        let helpers = (threads > 1).then(|| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads - 1)
+                .thread_name(|index| format!("compute-{index}"))
+                .build()
+                .expect("the operating system starts the compute threads")
+        });
+        Self { helpers, threads }
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs every task once, on all threads; they start in order and end in any. `scratch` makes a
+    /// buffer that a thread keeps from task to task.
+    fn for_each<T: Send, S>(
+        &self,
+        tasks: Vec<T>,
+        scratch: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, T) + Sync,
+    ) {
+        let helpers = self.threads.min(tasks.len()).saturating_sub(1);
+        let queue = Mutex::new(tasks.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let run = || {
+            let mut scratch = scratch();
+            while let Some(task) = next() {
+                work(&mut scratch, task);
+            }
+        };
+        match &self.helpers {
+            Some(pool) if helpers > 0 => pool.in_place_scope(|scope| {
+                for _ in 0..helpers {
+                    scope.spawn(|_| run());
+                }
+                run();
+            }),
+            _ => run(),
+        }
+    }
+}
+
+impl fmt::Debug for CpuDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CpuDevice({} threads)", self.threads)
+    }
+}
+
+impl Device for CpuDevice {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn pack_linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Linear {
+        linear::pack(weight, bias)
+    }
+
+    fn pack_conv2d(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        geometry: ConvGeometry,
+    ) -> Conv2d {
+        conv::pack(weight, bias, geometry)
+    }
+
+    fn linear_concat(&self, layer: &Linear, inputs: &[&Tensor], epilogue: Epilogue<'_>) -> Tensor {
+        linear::run(self, layer, inputs, epilogue)
+    }
+
+    fn conv2d(&self, layer: &Conv2d, input: &Tensor, residual: Option<&Tensor>) -> Tensor {
+        conv::run(self, layer, input, residual)
+    }
+
+    fn attention(&self, attention: &Attention<'_>) -> Vec<Tensor> {
+        attention::run(self, attention)
+    }
+
+    fn adaln(&self, input: &Tensor, scale: Chunk<'_>, shift: Chunk<'_>, eps: f32) -> Tensor {
+        norm::adaln(self, input, scale, shift, eps)
+    }
+
+    fn layer_norm(&self, input: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> Tensor {
+        norm::layer_norm(self, input, weight, bias, eps)
+    }
+
+    fn rms_norm(&self, input: &Tensor, weight: &Tensor, eps: f32) -> Tensor {
+        norm::rms_norm(self, input, weight, eps)
+    }
+
+    fn group_norm(
+        &self,
+        input: &Tensor,
+        norm: &GroupNorm,
+        activation: Option<Activation>,
+    ) -> Tensor {
+        norm::group_norm(self, input, norm, activation)
+    }
+
+    fn embedding(&self, table: &Tensor, ids: &[u32], batch: usize) -> Tensor {
+        let width = table.width();
+        let mut rows = Vec::with_capacity(ids.len() * width);
+        for &id in ids {
+            rows.extend_from_slice(&table.data()[id as usize * width..][..width]);
+        }
+        Tensor::from_vec([batch, ids.len() / batch, width], rows)
+    }
+
+    fn silu(&self, input: &Tensor) -> Tensor {
+        let mut output = input.clone();
+        norm::in_place(self, &mut output, |row| {
+            simd::activate(row, Activation::Silu);
+        });
+        output
+    }
+
+    fn add(&self, a: &Tensor, b: &Tensor) -> Tensor {
+        assert_eq!(a.shape(), b.shape(), "this is a bug");
+        let mut sum = a.to_vec();
+        simd::add(&mut sum, b.data());
+        Tensor::from_vec(a.shape(), sum)
+    }
+}

@@ -1,0 +1,395 @@
+//! Every device against the oracle, op by op, on fresh random inputs; and the two promises of a
+//! device: neither the number of threads nor the size of the batch changes one bit of a result.
+//!
+//! A new device joins by one line in [`devices`].
+
+use std::sync::Arc;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tintype_compute::{
+    Activation, Attention, Chunk, ConvGeometry, CpuDevice, Device, Epilogue, GroupNorm, Mask,
+    Padding, QkNorm, ReferenceDevice, RopeTable, Segment, Tensor,
+};
+
+/// f32 carries 6e-8 a rounding; sums of up to two thousand products in another order than the oracle's
+/// stay some ten times below this.
+const TOLERANCE: f64 = 2e-6;
+
+/// The devices under test. Different thread counts must agree to the bit.
+fn devices() -> Vec<Arc<dyn Device>> {
+    vec![Arc::new(CpuDevice::new(1)), Arc::new(CpuDevice::new(3))]
+}
+
+/// Random tensors; every run draws others and names its seed on failure.
+struct Draw {
+    rng: StdRng,
+    seed: u64,
+}
+
+impl Draw {
+    fn new() -> Self {
+        let seed = rand::rng().random();
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            seed,
+        }
+    }
+
+    fn tensor(&mut self, shape: &[usize]) -> Tensor {
+        let values = (0..shape.iter().product()).map(|_| self.rng.random_range(-1.0..1.0));
+        Tensor::from_vec(shape, values.collect())
+    }
+}
+
+/// Runs `op` on every device and compares with the oracle and between thread counts; then again with
+/// each sample alone, which `alone(sample)` must express.
+fn check(what: &str, seed: u64, op: impl Fn(&dyn Device) -> Vec<Tensor>) {
+    let expected = op(&ReferenceDevice);
+    let mut bits: Option<Vec<Tensor>> = None;
+    for device in devices() {
+        let found = op(&*device);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found.shape(), expected.shape(), "{what} on {device:?}");
+            let error = relative_rms(found, expected);
+            assert!(
+                error <= TOLERANCE,
+                "{what} on {device:?}: relative RMS error {error:e} (seed {seed})"
+            );
+        }
+        if let Some(bits) = &bits {
+            assert_eq!(
+                &found, bits,
+                "{what}: threads change the result (seed {seed})"
+            );
+        }
+        bits = Some(found);
+    }
+}
+
+/// Runs `op` over a batch of three and over each sample by itself.
+fn check_batch(what: &str, inputs: &[Tensor], op: impl Fn(&dyn Device, &[Tensor]) -> Vec<Tensor>) {
+    for device in devices() {
+        let together = op(&*device, inputs);
+        for sample in 0..3 {
+            let alone: Vec<Tensor> = inputs.iter().map(|t| only(t, sample)).collect();
+            for (alone, together) in op(&*device, &alone).iter().zip(&together) {
+                assert_eq!(
+                    alone.data(),
+                    together.sample(sample),
+                    "{what} on {device:?}: the batch changes the result"
+                );
+            }
+        }
+    }
+}
+
+fn only(tensor: &Tensor, sample: usize) -> Tensor {
+    let mut shape = tensor.shape().to_vec();
+    shape[0] = 1;
+    Tensor::from_vec(shape, tensor.sample(sample).to_vec())
+}
+
+fn relative_rms(found: &Tensor, expected: &Tensor) -> f64 {
+    let pairs = || found.data().iter().zip(expected.data());
+    let error: f64 = pairs().map(|(f, e)| f64::from(f - e).powi(2)).sum();
+    let power: f64 = pairs().map(|(_, e)| f64::from(*e).powi(2)).sum();
+    assert!(found.data().iter().all(|v| v.is_finite()), "not finite");
+    (error / power.max(1e-30)).sqrt()
+}
+
+#[test]
+fn linear_layers_and_their_epilogues() {
+    let mut draw = Draw::new();
+    for (batch, rows, depth, width) in [
+        (1, 1, 7, 5),
+        (3, 1, 64, 96),
+        (2, 33, 20, 17),
+        (1, 300, 130, 700),
+        (1, 5, 1, 1),
+    ] {
+        let x = draw.tensor(&[batch, rows, depth]);
+        let other = draw.tensor(&[batch, rows, width]);
+        let gates = draw.tensor(&[batch, 3 * width]);
+        let weight = draw.tensor(&[width, depth]);
+        let bias = draw.tensor(&[width]);
+        for epilogue in [
+            Epilogue::None,
+            Epilogue::Activation(Activation::Gelu),
+            Epilogue::Activation(Activation::GeluTanh),
+            Epilogue::Activation(Activation::QuickGelu),
+            Epilogue::Activation(Activation::Silu),
+            Epilogue::Activation(Activation::Relu),
+            Epilogue::Multiply(&other),
+            Epilogue::Residual(&other),
+            Epilogue::GateResidual {
+                gate: Chunk {
+                    table: &gates,
+                    index: 1,
+                },
+                residual: &other,
+            },
+        ] {
+            for bias in [None, Some(&bias)] {
+                check(&format!("linear {epilogue:?}"), draw.seed, |device| {
+                    let layer = device.pack_linear(&weight, bias);
+                    vec![device.linear(&layer, &x, epilogue)]
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn linear_layers_over_inputs_side_by_side() {
+    let mut draw = Draw::new();
+    let (a, b) = (draw.tensor(&[2, 50, 24]), draw.tensor(&[2, 50, 41]));
+    let weight = draw.tensor(&[37, 65]);
+    let bias = draw.tensor(&[37]);
+    check("linear over two inputs", draw.seed, |device| {
+        let layer = device.pack_linear(&weight, Some(&bias));
+        vec![device.linear_concat(&layer, &[&a, &b], Epilogue::None)]
+    });
+}
+
+#[test]
+fn linear_layers_do_not_see_the_batch() {
+    let mut draw = Draw::new();
+    for rows in [1, 2, 31, 200] {
+        let inputs = [draw.tensor(&[3, rows, 70])];
+        let weight = draw.tensor(&[530, 70]);
+        check_batch("linear", &inputs, |device, inputs| {
+            let layer = device.pack_linear(&weight, None);
+            let gelu = Epilogue::Activation(Activation::GeluTanh);
+            vec![device.linear(&layer, &inputs[0], gelu)]
+        });
+    }
+}
+
+/// A rotation table of unit vectors, as a real one has.
+fn rope(draw: &mut Draw, sequence: usize, head_dim: usize) -> RopeTable {
+    let angles = draw.tensor(&[sequence, head_dim / 2]);
+    let map = |f: fn(f32) -> f32| {
+        let values = angles.data().iter().map(|&a| f(3.0 * a)).collect();
+        Tensor::from_vec(angles.shape(), values)
+    };
+    RopeTable {
+        cos: map(f32::cos),
+        sin: map(f32::sin),
+    }
+}
+
+#[test]
+fn joint_attention_with_norms_and_rotation() {
+    let mut draw = Draw::new();
+    // One block of keys; several; segments that straddle blocks; one head, odd heads; one token.
+    for (batch, heads, dim, lengths) in [
+        (1, 1, 8, vec![1]),
+        (2, 3, 16, vec![7, 20]),
+        (1, 2, 6, vec![300, 331]),
+        (1, 5, 32, vec![77, 96, 64]),
+    ] {
+        let segments: Vec<Tensor> = lengths
+            .iter()
+            .map(|&length| draw.tensor(&[batch, length, 3 * heads * dim]))
+            .collect();
+        let (query, key) = (draw.tensor(&[dim]), draw.tensor(&[dim]));
+        let table = rope(&mut draw, lengths.iter().sum(), dim);
+        for full in [false, true] {
+            let norm = full.then_some(QkNorm {
+                query: &query,
+                key: &key,
+                eps: 1e-6,
+            });
+            let segments: Vec<Segment<'_>> =
+                segments.iter().map(|qkv| Segment { qkv, norm }).collect();
+            check("attention", draw.seed, |device| {
+                device.attention(&Attention {
+                    segments: &segments,
+                    heads,
+                    scale: 1.0 / (dim as f32).sqrt(),
+                    rope: full.then_some(&table),
+                    mask: Mask::None,
+                })
+            });
+        }
+    }
+}
+
+#[test]
+fn attention_with_large_scores_stays_finite() {
+    let mut draw = Draw::new();
+    let qkv = draw.tensor(&[1, 300, 3 * 16]);
+    check(
+        "attention with scores in the hundreds",
+        draw.seed,
+        |device| {
+            device.attention(&Attention {
+                segments: &[Segment {
+                    qkv: &qkv,
+                    norm: None,
+                }],
+                heads: 1,
+                scale: 100.0,
+                rope: None,
+                mask: Mask::None,
+            })
+        },
+    );
+}
+
+#[test]
+fn masked_attention() {
+    let mut draw = Draw::new();
+    for (heads, dim, sequence) in [(1, 4, 1), (4, 8, 77), (2, 16, 520)] {
+        let qkv = draw.tensor(&[2, sequence, 3 * heads * dim]);
+        let bias = draw.tensor(&[heads, 2 * sequence - 1]);
+        for mask in [Mask::Causal, Mask::RelativeBias(&bias)] {
+            check("masked attention", draw.seed, |device| {
+                device.attention(&Attention {
+                    segments: &[Segment {
+                        qkv: &qkv,
+                        norm: None,
+                    }],
+                    heads,
+                    scale: 0.5,
+                    rope: None,
+                    mask,
+                })
+            });
+        }
+    }
+}
+
+#[test]
+fn attention_does_not_see_the_batch() {
+    let mut draw = Draw::new();
+    let inputs = [
+        draw.tensor(&[3, 40, 3 * 4 * 8]),
+        draw.tensor(&[3, 290, 3 * 4 * 8]),
+    ];
+    check_batch("attention", &inputs, |device, inputs| {
+        let segment = |qkv| Segment { qkv, norm: None };
+        device.attention(&Attention {
+            segments: &[segment(&inputs[0]), segment(&inputs[1])],
+            heads: 4,
+            scale: 0.35,
+            rope: None,
+            mask: Mask::None,
+        })
+    });
+}
+
+#[test]
+fn norms_over_rows() {
+    let mut draw = Draw::new();
+    for (batch, rows, width) in [(1, 1, 3), (2, 65, 160), (3, 700, 64)] {
+        let x = draw.tensor(&[batch, rows, width]);
+        let (weight, bias) = (draw.tensor(&[width]), draw.tensor(&[width]));
+        let table = draw.tensor(&[batch, 6 * width]);
+        let chunk = |index| Chunk {
+            table: &table,
+            index,
+        };
+        check("adaln", draw.seed, |d| {
+            vec![d.adaln(&x, chunk(1), chunk(5), 1e-6)]
+        });
+        check("layer_norm", draw.seed, |d| {
+            vec![d.layer_norm(&x, &weight, &bias, 1e-5)]
+        });
+        check("rms_norm", draw.seed, |d| {
+            vec![d.rms_norm(&x, &weight, 1e-6)]
+        });
+        check("silu", draw.seed, |d| vec![d.silu(&x)]);
+        check("add", draw.seed, |d| vec![d.add(&x, &x)]);
+    }
+}
+
+#[test]
+fn convolutions() {
+    let mut draw = Draw::new();
+    let bottom_right = Padding {
+        bottom: 1,
+        right: 1,
+        ..Padding::default()
+    };
+    for (kernel, stride, padding, upsample) in [
+        (1, 1, Padding::default(), false),
+        (3, 1, Padding::all(1), false),
+        (3, 2, bottom_right, false),
+        (3, 1, Padding::all(1), true),
+    ] {
+        for (batch, height, width, inputs, outputs) in
+            [(1, 4, 6, 3, 5), (2, 17, 9, 8, 16), (1, 40, 26, 20, 33)]
+        {
+            let x = draw.tensor(&[batch, height, width, inputs]);
+            let weight = draw.tensor(&[outputs, inputs, kernel, kernel]);
+            let bias = draw.tensor(&[outputs]);
+            let geometry = ConvGeometry {
+                stride,
+                padding,
+                upsample,
+            };
+            let (out_height, out_width) = geometry.output(height, width, kernel);
+            let residual = draw.tensor(&[batch, out_height, out_width, outputs]);
+            for residual in [None, Some(&residual)] {
+                check(&format!("conv2d {geometry:?}"), draw.seed, |device| {
+                    let layer = device.pack_conv2d(&weight, Some(&bias), geometry);
+                    vec![device.conv2d(&layer, &x, residual)]
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn group_norms() {
+    let mut draw = Draw::new();
+    for (height, width, channels, groups) in [(1, 1, 4, 2), (7, 5, 6, 3), (64, 48, 32, 8)] {
+        // An offset makes the difference of the mean square and the squared mean matter.
+        let x = draw.tensor(&[2, height, width, channels]);
+        let x = Tensor::from_vec(x.shape(), x.data().iter().map(|v| v + 10.0).collect());
+        let norm = GroupNorm {
+            groups,
+            weight: draw.tensor(&[channels]),
+            bias: draw.tensor(&[channels]),
+            eps: 1e-6,
+        };
+        for activation in [None, Some(Activation::Silu), Some(Activation::Relu)] {
+            check("group_norm", draw.seed, |d| {
+                vec![d.group_norm(&x, &norm, activation)]
+            });
+        }
+    }
+}
+
+#[test]
+fn pictures_do_not_see_the_batch() {
+    let mut draw = Draw::new();
+    let inputs = [draw.tensor(&[3, 37, 50, 12])];
+    let weight = draw.tensor(&[20, 12, 3, 3]);
+    let norm = GroupNorm {
+        groups: 4,
+        weight: draw.tensor(&[20]),
+        bias: draw.tensor(&[20]),
+        eps: 1e-6,
+    };
+    let geometry = ConvGeometry {
+        stride: 1,
+        padding: Padding::all(1),
+        upsample: false,
+    };
+    check_batch("conv2d and group_norm", &inputs, |device, inputs| {
+        let layer = device.pack_conv2d(&weight, None, geometry);
+        let y = device.conv2d(&layer, &inputs[0], None);
+        vec![device.group_norm(&y, &norm, Some(Activation::Silu))]
+    });
+}
+
+#[test]
+fn embeddings() {
+    let mut draw = Draw::new();
+    let table = draw.tensor(&[11, 6]);
+    check("embedding", draw.seed, |device| {
+        vec![device.embedding(&table, &[0, 10, 3, 3], 2)]
+    });
+}
