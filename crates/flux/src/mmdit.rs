@@ -1,1 +1,295 @@
-//! (being built)
+//! The MMDiT: FLUX's transformer (diffusers 0.42, transformer_flux.py, `FluxTransformer2DModel`).
+//!
+//! Text and picture tokens run through double-stream blocks, where each has its own weights and both
+//! attend as one sequence, then as one sequence through single-stream blocks. What depends on the step
+//! alone (the modulation of every block: a quarter of FLUX.1's weights) or on nothing that changes (the
+//! rotation table, the embedded prompt) is computed before the loop, as values that the sampler holds:
+//!
+//! ```text
+//! let conditions = mmdit.conditions(&timesteps, guidance, &pooled);   // one for each step
+//! let rope = mmdit.rope(&text_ids, &image_ids);
+//! let text = mmdit.embed_text(&text);
+//! for condition in &conditions { velocity = mmdit.denoise(&latents, &text, condition, &rope); … }
+//! ```
+
+mod double;
+mod embedding;
+mod rope;
+mod single;
+
+use std::sync::Arc;
+
+use tintype_compute::{Chunk, Device, Epilogue, Linear, RopeTable, Tensor};
+
+pub use double::{DoubleModulation, DoubleStreamBlock};
+pub use single::SingleStreamBlock;
+
+use crate::{
+    config::TransformerConfig,
+    weights::{
+        Error, Weights,
+        layers::{Loader, Width},
+    },
+};
+use embedding::{ConditionEmbedding, Mlp};
+
+/// `eps` of every norm of the model.
+const EPS: f32 = 1e-6;
+
+/// The transformer, ready to run on one device.
+#[derive(Debug)]
+pub struct Mmdit {
+    config: TransformerConfig,
+    device: Arc<dyn Device>,
+    condition: ConditionEmbedding,
+    text_embedder: Linear,
+    image_embedder: Linear,
+    double_blocks: Vec<DoubleStreamBlock>,
+    single_blocks: Vec<SingleStreamBlock>,
+    output_modulation: Linear,
+    output: Linear,
+}
+
+/// Everything one step needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// `(batch, image_sequence, in_channels)`; a reference picture's tokens follow the picture's own.
+    pub latents: &'a Tensor,
+    /// `(batch, text_sequence, joint_attention_dim)`
+    pub text: &'a Tensor,
+    /// `(batch, pooled_projection_dim)`
+    pub pooled: &'a Tensor,
+    /// Sigma in 0..1: diffusers' `timestep / 1000`.
+    pub timestep: f32,
+    /// The guidance scale, for models with `guidance_embeds`.
+    pub guidance: Option<f32>,
+    /// The position of each image token.
+    pub image_ids: &'a [[f32; 3]],
+    /// The position of each text token.
+    pub text_ids: &'a [[f32; 3]],
+}
+
+/// What one step's timestep, guidance and pooled prompt make of every block.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    double: Vec<DoubleModulation>,
+    /// `(batch, 3 * hidden)` for each block.
+    single: Vec<Tensor>,
+    /// `(batch, 2 * hidden)`
+    output: Tensor,
+}
+
+impl Mmdit {
+    /// Builds the transformer that `config_json` describes and takes all of `weights`.
+    pub fn load(
+        config_json: &str,
+        mut weights: Weights,
+        device: Arc<dyn Device>,
+    ) -> Result<Self, Error> {
+        let config = TransformerConfig::parse(config_json)?;
+        let hidden = config.hidden_size();
+        let mut loader = Loader {
+            weights: &mut weights,
+            device: &*device,
+        };
+        let into_hidden = |input| Width {
+            input,
+            output: hidden,
+        };
+        let from_hidden = |output| Width {
+            input: hidden,
+            output,
+        };
+        let condition = ConditionEmbedding {
+            time: Mlp::load(
+                &mut loader,
+                "time_text_embed.timestep_embedder",
+                into_hidden(embedding::WAVES),
+            )?,
+            guidance: match config.guidance_embeds {
+                true => Some(Mlp::load(
+                    &mut loader,
+                    "time_text_embed.guidance_embedder",
+                    into_hidden(embedding::WAVES),
+                )?),
+                false => None,
+            },
+            pooled: Mlp::load(
+                &mut loader,
+                "time_text_embed.text_embedder",
+                into_hidden(config.pooled_projection_dim),
+            )?,
+        };
+        let text_embedder =
+            loader.linear("context_embedder", into_hidden(config.joint_attention_dim))?;
+        let image_embedder = loader.linear("x_embedder", into_hidden(config.in_channels))?;
+        let double_blocks = (0..config.num_layers)
+            .map(|index| {
+                let name = format!("transformer_blocks.{index}");
+                DoubleStreamBlock::load(&mut loader, &config, &name, device.clone())
+            })
+            .collect::<Result<_, _>>()?;
+        let single_blocks = (0..config.num_single_layers)
+            .map(|index| {
+                let name = format!("single_transformer_blocks.{index}");
+                SingleStreamBlock::load(&mut loader, &config, &name, device.clone())
+            })
+            .collect::<Result<_, _>>()?;
+        let output_modulation = loader.linear("norm_out.linear", from_hidden(2 * hidden))?;
+        let output = loader.linear("proj_out", from_hidden(config.output_features()))?;
+        weights.finish()?;
+        Ok(Self {
+            config,
+            device,
+            condition,
+            text_embedder,
+            image_embedder,
+            double_blocks,
+            single_blocks,
+            output_modulation,
+            output,
+        })
+    }
+
+    /// The configuration it was built from.
+    pub fn config(&self) -> &TransformerConfig {
+        &self.config
+    }
+
+    /// The double-stream blocks in order, for tests that look inside.
+    pub fn double_blocks(&self) -> &[DoubleStreamBlock] {
+        &self.double_blocks
+    }
+
+    /// The single-stream blocks in order, for tests that look inside.
+    pub fn single_blocks(&self) -> &[SingleStreamBlock] {
+        &self.single_blocks
+    }
+
+    /// One evaluation from scratch. Returns the velocity, `(batch, image_sequence, output_features)`.
+    pub fn forward(&self, input: Input<'_>) -> Tensor {
+        let conditions = self.conditions(&[input.timestep], input.guidance, input.pooled);
+        let rope = self.rope(input.text_ids, input.image_ids);
+        let text = self.embed_text(input.text);
+        self.denoise(input.latents, &text, &conditions[0], &rope)
+    }
+
+    /// The rotation of every token of the joined sequence, text first.
+    pub fn rope(&self, text_ids: &[[f32; 3]], image_ids: &[[f32; 3]]) -> RopeTable {
+        rope::table(self.config.axes_dims_rope, text_ids, image_ids)
+    }
+
+    /// The prompt's tokens in the model's own width: `(batch, text_sequence, joint_attention_dim)` to
+    /// `(batch, text_sequence, hidden)`.
+    pub fn embed_text(&self, text: &Tensor) -> Tensor {
+        self.device
+            .linear(&self.text_embedder, text, Epilogue::None)
+    }
+
+    /// The picture's tokens in the model's own width: `(batch, image_sequence, in_channels)` to
+    /// `(batch, image_sequence, hidden)`.
+    pub fn embed_image(&self, latents: &Tensor) -> Tensor {
+        self.device
+            .linear(&self.image_embedder, latents, Epilogue::None)
+    }
+
+    /// The conditioning vector of every timestep (`temb` in diffusers): `(batch, timesteps, hidden)`.
+    ///
+    /// # Panics
+    /// If the model has a guidance embedding and `guidance` is `None`.
+    pub fn embed_condition(
+        &self,
+        timesteps: &[f32],
+        guidance: Option<f32>,
+        pooled: &Tensor,
+    ) -> Tensor {
+        self.condition
+            .forward(&*self.device, timesteps, guidance, pooled)
+    }
+
+    /// What each of `timesteps` (sigmas in 0..1) makes of every block; `pooled` is
+    /// `(batch, pooled_projection_dim)`. `guidance` counts only for models with `guidance_embeds`.
+    ///
+    /// # Panics
+    /// If the model has a guidance embedding and `guidance` is `None`.
+    pub fn conditions(
+        &self,
+        timesteps: &[f32],
+        guidance: Option<f32>,
+        pooled: &Tensor,
+    ) -> Vec<Condition> {
+        let embedded = self.embed_condition(timesteps, guidance, pooled);
+        self.modulate(&embedded)
+    }
+
+    /// What each conditioning vector of `(batch, steps, hidden)` makes of every block.
+    pub fn modulate(&self, embedded: &Tensor) -> Vec<Condition> {
+        let device = &*self.device;
+        let activated = device.silu(embedded);
+        let steps = activated.dim(1);
+        let double: Vec<Vec<DoubleModulation>> = self
+            .double_blocks
+            .iter()
+            .map(|block| block.modulations(&activated))
+            .collect();
+        let single: Vec<Vec<Tensor>> = self
+            .single_blocks
+            .iter()
+            .map(|block| block.modulations(&activated))
+            .collect();
+        let output = modulations(device, &self.output_modulation, &activated);
+        (0..steps)
+            .map(|step| Condition {
+                double: double.iter().map(|steps| steps[step].clone()).collect(),
+                single: single.iter().map(|steps| steps[step].clone()).collect(),
+                output: output[step].clone(),
+            })
+            .collect()
+    }
+
+    /// One evaluation. `latents` is `(batch, image_sequence, in_channels)`, `text` as
+    /// [`Mmdit::embed_text`] gives it. Returns the velocity,
+    /// `(batch, image_sequence, output_features)`.
+    pub fn denoise(
+        &self,
+        latents: &Tensor,
+        text: &Tensor,
+        condition: &Condition,
+        rope: &RopeTable,
+    ) -> Tensor {
+        let mut image = self.embed_image(latents);
+        let mut text = text.clone();
+        for (block, modulation) in self.double_blocks.iter().zip(&condition.double) {
+            (image, text) = block.forward(&image, &text, modulation, rope);
+        }
+        let mut joined = Tensor::concat_sequence(&[&text, &image]);
+        for (block, modulation) in self.single_blocks.iter().zip(&condition.single) {
+            joined = block.forward(&joined, modulation, rope);
+        }
+        let image = joined.narrow_sequence(text.dim(1), image.dim(1));
+        self.project(&image, condition)
+    }
+
+    /// The last norm and projection: `(batch, image_sequence, hidden)` to
+    /// `(batch, image_sequence, output_features)`.
+    pub fn project(&self, image: &Tensor, condition: &Condition) -> Tensor {
+        // AdaLayerNormContinuous: scale first, shift second.
+        let [scale, shift] = chunks(&condition.output);
+        let normal = self.device.adaln(image, scale, shift, EPS);
+        self.device.linear(&self.output, &normal, Epilogue::None)
+    }
+}
+
+/// A modulation layer over `(batch, steps, hidden)`: one `(batch, parts * hidden)` for each step.
+fn modulations(device: &dyn Device, layer: &Linear, activated: &Tensor) -> Vec<Tensor> {
+    let all = device.linear(layer, activated, Epilogue::None);
+    let [batch, steps, width] = all.rank3();
+    (0..steps)
+        .map(|step| all.narrow_sequence(step, 1).reshape([batch, width]))
+        .collect()
+}
+
+/// The parts of a modulation table.
+fn chunks<const N: usize>(table: &Tensor) -> [Chunk<'_>; N] {
+    std::array::from_fn(|index| Chunk { table, index })
+}

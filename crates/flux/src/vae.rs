@@ -1,1 +1,156 @@
-//! (being built)
+//! The VAE between pictures and latents (diffusers 0.42, autoencoder_kl.py and vae.py).
+//!
+//! Pictures and latents are `(batch, height, width, channels)` throughout; PyTorch's `(batch, channels,
+//! height, width)` exists only in the weight files.
+
+mod decoder;
+mod encoder;
+mod parts;
+
+use std::sync::Arc;
+
+use tintype_compute::{Conv2d, ConvGeometry, Device, Padding, Tensor};
+
+pub use decoder::Decoder;
+pub use encoder::Encoder;
+pub use parts::{MidBlock, Resnet, SpatialAttention};
+
+use crate::{
+    config::VaeConfig,
+    weights::{
+        Error, Weights,
+        layers::{Loader, Width},
+    },
+};
+
+/// An `AutoencoderKL`, ready to run on one device.
+#[derive(Debug)]
+pub struct Vae {
+    /// What latents are multiplied by before diffusion: `(latent - shift_factor) * scaling_factor`.
+    pub scaling_factor: f32,
+    /// What is subtracted from latents before they are scaled.
+    pub shift_factor: f32,
+    config: VaeConfig,
+    device: Arc<dyn Device>,
+    encoder: Encoder,
+    decoder: Decoder,
+    quant: Option<Conv2d>,
+    post_quant: Option<Conv2d>,
+}
+
+/// A 3 × 3 convolution that keeps the size.
+const SAME: ConvGeometry = ConvGeometry {
+    stride: 1,
+    padding: Padding {
+        top: 1,
+        bottom: 1,
+        left: 1,
+        right: 1,
+    },
+    upsample: false,
+};
+
+/// A 1 × 1 convolution.
+const POINT: ConvGeometry = ConvGeometry {
+    stride: 1,
+    padding: Padding {
+        top: 0,
+        bottom: 0,
+        left: 0,
+        right: 0,
+    },
+    upsample: false,
+};
+
+impl Vae {
+    /// Builds the autoencoder that `config_json` describes and takes all of `weights`.
+    pub fn load(
+        config_json: &str,
+        mut weights: Weights,
+        device: Arc<dyn Device>,
+    ) -> Result<Self, Error> {
+        let config = VaeConfig::parse(config_json)?;
+        let mut loader = Loader {
+            weights: &mut weights,
+            device: &*device,
+        };
+        let point = |loader: &mut Loader<'_>, name: &str, channels, wanted| {
+            let width = Width {
+                input: channels,
+                output: channels,
+            };
+            match wanted {
+                true => loader.conv(name, width, 1, POINT).map(Some),
+                false => Ok(None),
+            }
+        };
+        let latent = config.latent_channels;
+        let quant = point(&mut loader, "quant_conv", 2 * latent, config.use_quant_conv)?;
+        let post_quant = point(
+            &mut loader,
+            "post_quant_conv",
+            latent,
+            config.use_post_quant_conv,
+        )?;
+        let encoder = Encoder::load(&mut loader, &config, device.clone())?;
+        let decoder = Decoder::load(&mut loader, &config, device.clone())?;
+        weights.finish()?;
+        Ok(Self {
+            scaling_factor: config.scaling_factor,
+            shift_factor: config.shift_factor.unwrap_or(0.0),
+            config,
+            device,
+            encoder,
+            decoder,
+            quant,
+            post_quant,
+        })
+    }
+
+    /// The configuration it was built from.
+    pub fn config(&self) -> &VaeConfig {
+        &self.config
+    }
+
+    /// The encoder, for tests that look inside.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// The decoder, for tests that look inside.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// The most probable latents of pictures in -1..1, `(batch, height, width, 3)`, whose sides are
+    /// multiples of [`VaeConfig::downscale`]. Returns `(batch, height / f, width / f,
+    /// latent_channels)`, neither shifted nor scaled.
+    pub fn encode(&self, pictures: &Tensor) -> Tensor {
+        let mut moments = self.encoder.forward(pictures);
+        if let Some(quant) = &self.quant {
+            moments = self.device.conv2d(quant, &moments, None);
+        }
+        // The first half of the channels is the mean, the second the logarithm of the variance.
+        let [batch, height, width, channels] = moments.rank4();
+        let latent = self.config.latent_channels;
+        let mean = moments
+            .data()
+            .chunks_exact(channels)
+            .flat_map(|pixel| &pixel[..latent])
+            .copied()
+            .collect();
+        Tensor::from_vec([batch, height, width, latent], mean)
+    }
+
+    /// The pictures of latents that are neither shifted nor scaled, `(batch, height, width,
+    /// latent_channels)`. Returns `(batch, height * f, width * f, 3)`, about -1..1 and not clamped.
+    pub fn decode(&self, latents: &Tensor) -> Tensor {
+        match &self.post_quant {
+            Some(layer) => {
+                let latents = self.device.conv2d(layer, latents, None);
+                self.decoder.forward(&latents)
+            }
+            None => self.decoder.forward(latents),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Latents to pictures (diffusers 0.42, vae.py `Decoder`).
+
+use std::sync::Arc;
+
+use tintype_compute::{Activation, Conv2d, ConvGeometry, Device, GroupNorm, Tensor};
+
+use super::{
+    SAME,
+    parts::{EPS, MidBlock, Resnet},
+};
+use crate::{
+    config::VaeConfig,
+    weights::{
+        Error,
+        layers::{Loader, Width},
+    },
+};
+
+/// Doubles the sides, each pixel becoming four, and convolves.
+const DOUBLE: ConvGeometry = ConvGeometry {
+    upsample: true,
+    ..SAME
+};
+
+/// The decoder.
+#[derive(Debug)]
+pub struct Decoder {
+    device: Arc<dyn Device>,
+    input: Conv2d,
+    mid: MidBlock,
+    levels: Vec<Level>,
+    norm: GroupNorm,
+    output: Conv2d,
+}
+
+/// Residual blocks, then the step to the next level (`UpDecoderBlock2D`).
+#[derive(Debug)]
+struct Level {
+    resnets: Vec<Resnet>,
+    upsample: Option<Conv2d>,
+}
+
+impl Decoder {
+    pub(super) fn load(
+        loader: &mut Loader<'_>,
+        config: &VaeConfig,
+        device: Arc<dyn Device>,
+    ) -> Result<Self, Error> {
+        let channels = &config.block_out_channels;
+        let (first, last) = (channels[0], channels[channels.len() - 1]);
+        let input = Width {
+            input: config.latent_channels,
+            output: last,
+        };
+        let output = Width {
+            input: first,
+            output: config.out_channels,
+        };
+        let groups = config.norm_num_groups;
+        Ok(Self {
+            input: loader.conv("decoder.conv_in", input, 3, SAME)?,
+            mid: MidBlock::load(loader, config, "decoder.mid_block", last, &device)?,
+            levels: (0..channels.len())
+                .map(|index| Level::load(loader, config, index, &device))
+                .collect::<Result<_, _>>()?,
+            norm: loader.group_norm("decoder.conv_norm_out", first, groups, EPS)?,
+            output: loader.conv("decoder.conv_out", output, 3, SAME)?,
+            device,
+        })
+    }
+
+    /// `(batch, height, width, latent_channels)` to `(batch, height * f, width * f, out_channels)`.
+    pub fn forward(&self, latents: &Tensor) -> Tensor {
+        let x = self.device.conv2d(&self.input, latents, None);
+        let mut x = self.mid.forward(&x);
+        for index in 0..self.levels.len() {
+            x = self.forward_level(index, &x);
+        }
+        let x = self
+            .device
+            .group_norm(&x, &self.norm, Some(Activation::Silu));
+        self.device.conv2d(&self.output, &x, None)
+    }
+
+    /// One level alone (diffusers: `decoder.up_blocks[index]`).
+    pub fn forward_level(&self, index: usize, input: &Tensor) -> Tensor {
+        let level = &self.levels[index];
+        let mut x = input.clone();
+        for resnet in &level.resnets {
+            x = resnet.forward(&x);
+        }
+        match &level.upsample {
+            Some(upsample) => self.device.conv2d(upsample, &x, None),
+            None => x,
+        }
+    }
+
+    /// The innermost level, for tests that look inside.
+    pub fn mid(&self) -> &MidBlock {
+        &self.mid
+    }
+}
+
+impl Level {
+    /// `index` counts from the innermost level, whose channels come last in the configuration.
+    fn load(
+        loader: &mut Loader<'_>,
+        config: &VaeConfig,
+        index: usize,
+        device: &Arc<dyn Device>,
+    ) -> Result<Self, Error> {
+        let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
+        let output = channels[index];
+        let name = format!("decoder.up_blocks.{index}");
+        let resnets = (0..config.layers_per_block + 1)
+            .map(|layer| {
+                let input = match layer {
+                    0 => channels[index.saturating_sub(1)],
+                    _ => output,
+                };
+                let name = format!("{name}.resnets.{layer}");
+                let width = Width { input, output };
+                Resnet::load(loader, config, &name, width, device.clone())
+            })
+            .collect::<Result<_, _>>()?;
+        let square = Width {
+            input: output,
+            output,
+        };
+        let upsample = match index + 1 == channels.len() {
+            true => None,
+            false => {
+                let name = format!("{name}.upsamplers.0.conv");
+                Some(loader.conv(&name, square, 3, DOUBLE)?)
+            }
+        };
+        Ok(Self { resnets, upsample })
+    }
+}

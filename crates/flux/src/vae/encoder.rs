@@ -1,0 +1,147 @@
+//! Pictures to moments of latents (diffusers 0.42, vae.py `Encoder`).
+
+use std::sync::Arc;
+
+use tintype_compute::{Activation, Conv2d, ConvGeometry, Device, GroupNorm, Padding, Tensor};
+
+use super::{
+    SAME,
+    parts::{EPS, MidBlock, Resnet},
+};
+use crate::{
+    config::VaeConfig,
+    weights::{
+        Error,
+        layers::{Loader, Width},
+    },
+};
+
+/// Halves the sides. diffusers pads only below and on the right (`Downsample2D` with `padding=0`).
+const HALVE: ConvGeometry = ConvGeometry {
+    stride: 2,
+    padding: Padding {
+        top: 0,
+        bottom: 1,
+        left: 0,
+        right: 1,
+    },
+    upsample: false,
+};
+
+/// The encoder.
+#[derive(Debug)]
+pub struct Encoder {
+    device: Arc<dyn Device>,
+    input: Conv2d,
+    levels: Vec<Level>,
+    mid: MidBlock,
+    norm: GroupNorm,
+    output: Conv2d,
+}
+
+/// Residual blocks, then the step to the next level (`DownEncoderBlock2D`).
+#[derive(Debug)]
+struct Level {
+    resnets: Vec<Resnet>,
+    downsample: Option<Conv2d>,
+}
+
+impl Encoder {
+    pub(super) fn load(
+        loader: &mut Loader<'_>,
+        config: &VaeConfig,
+        device: Arc<dyn Device>,
+    ) -> Result<Self, Error> {
+        let channels = &config.block_out_channels;
+        let (first, last) = (channels[0], channels[channels.len() - 1]);
+        let input = Width {
+            input: config.in_channels,
+            output: first,
+        };
+        let output = Width {
+            input: last,
+            output: 2 * config.latent_channels,
+        };
+        let groups = config.norm_num_groups;
+        Ok(Self {
+            input: loader.conv("encoder.conv_in", input, 3, SAME)?,
+            levels: (0..channels.len())
+                .map(|index| Level::load(loader, config, index, &device))
+                .collect::<Result<_, _>>()?,
+            mid: MidBlock::load(loader, config, "encoder.mid_block", last, &device)?,
+            norm: loader.group_norm("encoder.conv_norm_out", last, groups, EPS)?,
+            output: loader.conv("encoder.conv_out", output, 3, SAME)?,
+            device,
+        })
+    }
+
+    /// `(batch, height, width, in_channels)` to `(batch, height / f, width / f, 2 * latent_channels)`.
+    pub fn forward(&self, pictures: &Tensor) -> Tensor {
+        let mut x = self.device.conv2d(&self.input, pictures, None);
+        for index in 0..self.levels.len() {
+            x = self.forward_level(index, &x);
+        }
+        let x = self.mid.forward(&x);
+        let x = self
+            .device
+            .group_norm(&x, &self.norm, Some(Activation::Silu));
+        self.device.conv2d(&self.output, &x, None)
+    }
+
+    /// One level alone (diffusers: `encoder.down_blocks[index]`).
+    pub fn forward_level(&self, index: usize, input: &Tensor) -> Tensor {
+        let level = &self.levels[index];
+        let mut x = input.clone();
+        for resnet in &level.resnets {
+            x = resnet.forward(&x);
+        }
+        match &level.downsample {
+            Some(downsample) => self.device.conv2d(downsample, &x, None),
+            None => x,
+        }
+    }
+
+    /// The innermost level, for tests that look inside.
+    pub fn mid(&self) -> &MidBlock {
+        &self.mid
+    }
+}
+
+impl Level {
+    fn load(
+        loader: &mut Loader<'_>,
+        config: &VaeConfig,
+        index: usize,
+        device: &Arc<dyn Device>,
+    ) -> Result<Self, Error> {
+        let channels = &config.block_out_channels;
+        let output = channels[index];
+        let name = format!("encoder.down_blocks.{index}");
+        let resnets = (0..config.layers_per_block)
+            .map(|layer| {
+                let input = match layer {
+                    0 => channels[index.saturating_sub(1)],
+                    _ => output,
+                };
+                let name = format!("{name}.resnets.{layer}");
+                let width = Width { input, output };
+                Resnet::load(loader, config, &name, width, device.clone())
+            })
+            .collect::<Result<_, _>>()?;
+        let square = Width {
+            input: output,
+            output,
+        };
+        let downsample = match index + 1 == channels.len() {
+            true => None,
+            false => {
+                let name = format!("{name}.downsamplers.0.conv");
+                Some(loader.conv(&name, square, 3, HALVE)?)
+            }
+        };
+        Ok(Self {
+            resnets,
+            downsample,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! Layers out of named tensors: what all models share when they load.
+
+use tintype_compute::{Conv2d, ConvGeometry, Device, GroupNorm, Linear, Tensor};
+
+use super::{Error, Weights};
+
+/// Takes tensors by PyTorch's module names and packs them for one device.
+pub(crate) struct Loader<'a> {
+    pub weights: &'a mut Weights,
+    pub device: &'a dyn Device,
+}
+
+/// Input and output width of a linear layer.
+#[derive(Clone, Copy)]
+pub(crate) struct Width {
+    pub input: usize,
+    pub output: usize,
+}
+
+impl Loader<'_> {
+    /// `name.weight` `(width)`
+    pub fn vector(&mut self, name: &str, width: usize) -> Result<Tensor, Error> {
+        self.weights.take(&format!("{name}.weight"), &[width])
+    }
+
+    /// `name.bias` `(width)`
+    pub fn bias(&mut self, name: &str, width: usize) -> Result<Tensor, Error> {
+        self.weights.take(&format!("{name}.bias"), &[width])
+    }
+
+    /// `torch.nn.Linear` with a bias.
+    pub fn linear(&mut self, name: &str, width: Width) -> Result<Linear, Error> {
+        self.joined(&[name.to_owned()], width, true)
+    }
+
+    /// `torch.nn.Linear` without a bias.
+    pub fn linear_without_bias(&mut self, name: &str, width: Width) -> Result<Linear, Error> {
+        self.joined(&[name.to_owned()], width, false)
+    }
+
+    /// Several linear layers over one input as a single one, their outputs side by side; each of
+    /// `width`. Queries, keys and values are computed by one product this way.
+    pub fn joined(&mut self, names: &[String], width: Width, bias: bool) -> Result<Linear, Error> {
+        let Width { input, output } = width;
+        let mut weight = Vec::with_capacity(names.len() * input * output);
+        let mut biases = Vec::new();
+        for name in names {
+            let part = self
+                .weights
+                .take(&format!("{name}.weight"), &[output, input])?;
+            weight.extend_from_slice(part.data());
+            if bias {
+                biases.extend_from_slice(self.bias(name, output)?.data());
+            }
+        }
+        let total = names.len() * output;
+        let weight = Tensor::from_vec([total, input], weight);
+        let bias = bias.then(|| Tensor::from_vec([total], biases));
+        Ok(self.device.pack_linear(&weight, bias.as_ref()))
+    }
+
+    /// `torch.nn.Conv2d` with a square kernel and a bias.
+    pub fn conv(
+        &mut self,
+        name: &str,
+        width: Width,
+        kernel: usize,
+        geometry: ConvGeometry,
+    ) -> Result<Conv2d, Error> {
+        let shape = [width.output, width.input, kernel, kernel];
+        let weight = self.weights.take(&format!("{name}.weight"), &shape)?;
+        let bias = self.bias(name, width.output)?;
+        Ok(self.device.pack_conv2d(&weight, Some(&bias), geometry))
+    }
+
+    /// `torch.nn.GroupNorm`
+    pub fn group_norm(
+        &mut self,
+        name: &str,
+        channels: usize,
+        groups: usize,
+        eps: f32,
+    ) -> Result<GroupNorm, Error> {
+        Ok(GroupNorm {
+            groups,
+            weight: self.vector(name, channels)?,
+            bias: self.bias(name, channels)?,
+            eps,
+        })
+    }
+}
