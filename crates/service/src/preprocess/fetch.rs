@@ -58,8 +58,8 @@ pub(crate) enum FetchError {
     Address,
     #[error("{0} is a private address, and this service fetches only from public ones.")]
     Private(String),
-    #[error("{host} did not answer in full within {seconds} seconds.")]
-    TimedOut { host: String, seconds: u64 },
+    #[error("{host} did not answer in full within {limit:?}.")]
+    TimedOut { host: String, limit: Duration },
     #[error("{0} cannot be reached. Check the address.")]
     Unreachable(String),
     #[error("{host} answered with status {status}.")]
@@ -98,11 +98,12 @@ impl Fetcher {
     /// The bytes at an address, within the limits.
     pub(crate) async fn fetch(&self, address: &str) -> Result<Bytes, FetchError> {
         let url = Url::parse(address).map_err(|_| FetchError::Address)?;
+        let limit = self.limits.total_timeout;
         let timed_out = FetchError::TimedOut {
             host: host_of(&url),
-            seconds: self.limits.total_timeout.as_secs(),
+            limit,
         };
-        let all = tokio::time::timeout(self.limits.total_timeout, self.follow(url));
+        let all = tokio::time::timeout(limit, self.follow(url));
         all.await.map_err(|_| timed_out)?
     }
 
@@ -167,8 +168,10 @@ impl Fetcher {
             source = cause.source();
         }
         if error.is_timeout() {
-            let seconds = self.limits.connect_timeout.as_secs();
-            return FetchError::TimedOut { host, seconds };
+            return FetchError::TimedOut {
+                host,
+                limit: self.limits.connect_timeout,
+            };
         }
         FetchError::Unreachable(host)
     }
@@ -235,3 +238,6 @@ impl Resolve for GuardedResolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! One claimed task, from its acceptance to its end.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tintype_catalog::{AspectRatio, Inputs, Sizes};
+use tintype_domain::{Epoch, EventKind, ExitCode, Outcome, Task, TaskId, TaskState};
+use tintype_engine::{Engine, Job, Size, SizeTable};
+use tintype_store::{Fenced, Progress};
+use tokio::time::{Instant, sleep};
+
+use super::Worker;
+use super::held::{Held, Stop};
+use crate::preprocess::ImageError;
+
+/// What a person reads who asked for a better prompt.
+const UPSAMPLING_NOTE: &str = "Prompt upsampling is not available yet: the picture was drawn from \
+                               the prompt as it was sent.";
+
+/// First and longest wait between tries to write a task's end.
+const COMPLETE_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long a finished picture is held for a store that cannot write. After that the lease runs
+/// out, and the task is drawn again when the store is back.
+const COMPLETE_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Why an attempt does not end with a picture.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// Someone or something asked for it.
+    Stopped(Stop),
+    /// It cannot be done.
+    Failed(Failure),
+}
+
+/// A failure as the task will carry it.
+#[derive(Debug)]
+pub(super) struct Failure {
+    exit_code: ExitCode,
+    sentence: String,
+}
+
+impl Halt {
+    pub(super) fn failed(exit_code: ExitCode, sentence: impl Into<String>) -> Self {
+        Self::Failed(Failure {
+            exit_code,
+            sentence: sentence.into(),
+        })
+    }
+}
+
+/// A task that is ready for an engine.
+struct Prepared {
+    job: Job,
+    inputs: Inputs,
+}
+
+impl Worker {
+    /// Runs a claimed task to its end, whatever happens on the way.
+    pub(super) async fn attempt(&self, task: &Task, held: &Held) {
+        let started = Instant::now();
+        let caught = AssertUnwindSafe(self.run(task, held)).catch_unwind().await;
+        let ended = caught.unwrap_or_else(|panic| Err(panicked(task, &*panic)));
+        let outcome = match ended {
+            Ok(outcome) => outcome,
+            Err(Halt::Failed(failure)) => Outcome::Failed {
+                exit_code: failure.exit_code,
+                debug_error: failure.sentence,
+            },
+            Err(Halt::Stopped(Stop::Cancel)) => Outcome::Cancelled,
+            Err(Halt::Stopped(Stop::GiveBack)) => return self.release(held.task, held.epoch).await,
+            Err(Halt::Stopped(Stop::Lost)) => {
+                tracing::warn!(task.id = %task.id, "lost the lease of a task; leaving it alone");
+                return;
+            }
+        };
+        log_end(task, &outcome, started.elapsed());
+        self.complete(held, outcome).await;
+    }
+
+    async fn run(&self, task: &Task, held: &Held) -> Result<Outcome, Halt> {
+        self.mark(held, &[TaskState::PreprocessStarted]).await?;
+        // Fetching may take long: a stop does not wait for it.
+        let prepared = tokio::select! {
+            stop = held.stopped() => Err(Halt::Stopped(stop)),
+            prepared = self.prepare(task) => prepared,
+        };
+        let Prepared { job, inputs } = prepared?;
+        let engine = self.engine_of(task)?;
+        self.mark(held, &[TaskState::PreprocessEnded, TaskState::Assigned])
+            .await?;
+        let picture = self.draw(engine.as_ref(), job, held).await?;
+        self.mark(held, &[TaskState::PostprocessStarted]).await?;
+        let output = self.keep(task, held, picture, inputs.output_format).await?;
+        let note = if inputs.prompt_upsampling {
+            UPSAMPLING_NOTE
+        } else {
+            ""
+        };
+        Ok(Outcome::Succeeded {
+            outputs: vec![output],
+            debug_error: note.to_owned(),
+        })
+    }
+
+    /// Reads the recorded parameters again, and fetches what they point at.
+    async fn prepare(&self, task: &Task) -> Result<Prepared, Halt> {
+        let service = &self.service;
+        let tool = service.catalog.tool(&task.tool).ok_or_else(|| {
+            let sentence = format!("The tool {} is not offered any more.", task.tool);
+            Halt::failed(ExitCode::INPUT, sentence)
+        })?;
+        let fields: Vec<_> = task.parameters.clone().into_iter().collect();
+        let inputs = tool.validate(&fields).map_err(|errors| {
+            let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            Halt::failed(ExitCode::INPUT, sentences.join(" "))
+        })?;
+        let reference = match &inputs.image {
+            None => None,
+            Some(reference) => {
+                let picture = service.reference_picture(task.project, reference).await;
+                Some(picture.map_err(|error| Halt::failed(exit_code(&error), error.to_string()))?)
+            }
+        };
+        let job = Job {
+            prompt: inputs.prompt.clone(),
+            reference,
+            resize_reference: true,
+            seed: inputs.seed.unwrap_or_default(),
+            size: match inputs.aspect_ratio {
+                AspectRatio::MatchInput => Size::MatchReference,
+                AspectRatio::Ratio { width, height } => Size::Ratio { width, height },
+            },
+            size_table: match tool.sizes {
+                Sizes::Kontext => SizeTable::Kontext,
+                Sizes::Pro => SizeTable::Pro,
+            },
+            steps: None,
+            guidance: None,
+            max_sequence_length: None,
+        };
+        Ok(Prepared { job, inputs })
+    }
+
+    fn engine_of(&self, task: &Task) -> Result<Arc<dyn Engine>, Halt> {
+        self.engines.get(&task.tool).cloned().ok_or_else(|| {
+            let sentence = format!(
+                "No model is bound to the tool {} on this server. Its operator has to name one.",
+                task.tool
+            );
+            Halt::failed(ExitCode::ENGINE, sentence)
+        })
+    }
+
+    /// Records that a task entered some states. Only a lost lease stops the task: a store that
+    /// cannot write right now may be back when the end is written.
+    pub(super) async fn mark(&self, held: &Held, states: &[TaskState]) -> Result<(), Halt> {
+        let entered = states.iter().map(|&state| EventKind::Entered { state });
+        self.record(held, entered.collect()).await
+    }
+
+    pub(super) async fn record(&self, held: &Held, kinds: Vec<EventKind>) -> Result<(), Halt> {
+        let at = self.service.now();
+        let happened = |kind| Progress {
+            task: held.task,
+            epoch: held.epoch,
+            at,
+            kind,
+        };
+        let progress = kinds.into_iter().map(happened).collect();
+        match self.service.store.record(progress).await {
+            Ok(fenced) if fenced.contains(&Fenced::Stale) => Err(Halt::Stopped(Stop::Lost)),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(task.id = %held.task, error = %error, "progress was not recorded");
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a task's end, with patience: the work is done, and its files are kept.
+    async fn complete(&self, held: &Held, outcome: Outcome) {
+        let (mut wait, longest) = COMPLETE_BACKOFF;
+        let patience = Instant::now() + COMPLETE_PATIENCE;
+        loop {
+            let (outcome, now) = (outcome.clone(), self.service.now());
+            let error = match self
+                .service
+                .store
+                .complete(held.task, held.epoch, outcome, now)
+                .await
+            {
+                Ok(Fenced::Applied) => return,
+                Ok(Fenced::Stale) => {
+                    tracing::warn!(task.id = %held.task, "a task had ended or moved on already");
+                    return;
+                }
+                Err(error) => error,
+            };
+            let transient = matches!(error, tintype_store::Error::Unavailable { .. });
+            if !transient || Instant::now() >= patience || held.why() == Some(Stop::Lost) {
+                tracing::error!(
+                    task.id = %held.task, error = %error,
+                    "a task's end was not recorded; it will run again when its lease ends"
+                );
+                return;
+            }
+            tracing::warn!(task.id = %held.task, error = %error, "cannot record an end; trying again");
+            sleep(wait).await;
+            wait = (wait * 2).min(longest);
+        }
+    }
+
+    /// Gives a task back to the queue.
+    pub(super) async fn release(&self, task: TaskId, epoch: Epoch) {
+        match self
+            .service
+            .store
+            .release(task, epoch, self.service.now())
+            .await
+        {
+            Ok(Fenced::Applied) => {
+                tracing::info!(task.id = %task, "gave a task back to the queue");
+                self.service.queued.notify_one();
+            }
+            Ok(Fenced::Stale) => {}
+            Err(error) => tracing::warn!(
+                task.id = %task, error = %error,
+                "a task was not given back; it is free when its lease ends"
+            ),
+        }
+    }
+}
+
+fn exit_code(error: &ImageError) -> ExitCode {
+    match error {
+        ImageError::Service(_) => ExitCode::STORAGE,
+        _ => ExitCode::INPUT,
+    }
+}
+
+/// What a panic makes of a task: its failure, and nobody else's.
+fn panicked(task: &Task, panic: &(dyn Any + Send)) -> Halt {
+    let text = panic.downcast_ref::<&str>().copied();
+    let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let message = message.unwrap_or("no message");
+    tracing::error!(task.id = %task.id, panic.message = message, "a task panicked: this is a bug");
+    Halt::failed(
+        ExitCode::ENGINE,
+        "An internal error stopped this task. The server's log has the details; please report it.",
+    )
+}
+
+fn log_end(task: &Task, outcome: &Outcome, elapsed: Duration) {
+    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        Outcome::Succeeded { .. } => {
+            tracing::info!(task.id = %task.id, tool.name = %task.tool, duration_ms, "finished");
+        }
+        Outcome::Failed { exit_code, .. } => tracing::info!(
+            task.id = %task.id, tool.name = %task.tool, duration_ms, exit_code = exit_code.0, "failed"
+        ),
+        Outcome::Cancelled => {
+            tracing::info!(task.id = %task.id, tool.name = %task.tool, duration_ms, "cancelled");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The claims that a worker holds, and how those who run them learn that they should stop.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tintype_domain::{Epoch, TaskId};
+use tintype_engine::Cancellation;
+use tokio::sync::watch;
+
+/// Why a running task is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Someone asked for it: the task ends as cancelled.
+    Cancel,
+    /// The worker drains, or the engine goes away: the task goes back to the queue.
+    GiveBack,
+    /// The lease is lost: whatever is written now changes nothing.
+    Lost,
+}
+
+/// One claim.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) task: TaskId,
+    pub(super) epoch: Epoch,
+    /// Raised with every stop: what the engine sees of it.
+    pub(super) cancellation: Cancellation,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+impl Held {
+    pub(super) fn new(task: TaskId, epoch: Epoch) -> Self {
+        let (stop, _) = watch::channel(None);
+        Self {
+            task,
+            epoch,
+            cancellation: Cancellation::new(),
+            stop,
+        }
+    }
+
+    /// Asks the task to stop. The first reason counts.
+    pub(super) fn stop(&self, why: Stop) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert(why);
+            first
+        });
+        self.cancellation.cancel();
+    }
+
+    /// Why it is to stop, if it is.
+    pub(super) fn why(&self) -> Option<Stop> {
+        *self.stop.borrow()
+    }
+
+    /// Waits until it is to stop.
+    pub(super) async fn stopped(&self) -> Stop {
+        let mut stop = self.stop.subscribe();
+        let why = stop
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|why| *why);
+        // The sender lives as long as `self`.
+        why.unwrap_or(Stop::Lost)
+    }
+}
+
+/// All claims of one worker.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Running(Arc<Mutex<HashMap<TaskId, Arc<Held>>>>);
+
+impl Running {
+    /// Adds a claim, until the guard is dropped.
+    pub(super) fn register(&self, held: Arc<Held>) -> Registered {
+        let (task, epoch) = (held.task, held.epoch);
+        self.all().insert(task, held);
+        Registered {
+            running: self.clone(),
+            task,
+            epoch,
+        }
+    }
+
+    pub(super) fn claims(&self) -> Vec<(TaskId, Epoch)> {
+        self.all()
+            .values()
+            .map(|held| (held.task, held.epoch))
+            .collect()
+    }
+
+    pub(super) fn stop(&self, task: TaskId, why: Stop) {
+        if let Some(held) = self.all().get(&task) {
+            held.stop(why);
+        }
+    }
+
+    pub(super) fn stop_all(&self, why: Stop) {
+        self.all().values().for_each(|held| held.stop(why));
+    }
+
+    /// The map has no invariants that a panic could break.
+    fn all(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Held>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a claim among the running ones, panics included.
+#[derive(Debug)]
+pub(super) struct Registered {
+    running: Running,
+    task: TaskId,
+    epoch: Epoch,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut all = self.running.all();
+        // The same task may have been claimed again in the meantime.
+        if all
+            .get(&self.task)
+            .is_some_and(|held| held.epoch == self.epoch)
+        {
+            all.remove(&self.task);
+        }
+    }
+}

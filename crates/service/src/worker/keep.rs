@@ -1,0 +1,110 @@
+//! Postprocessing: encode the picture, keep its bytes, draw up its record.
+
+use std::io::Cursor;
+use std::panic::resume_unwind;
+use std::time::Duration;
+
+use bytes::Bytes;
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{ImageError, RgbImage};
+use tintype_catalog::OutputFormat;
+use tintype_domain::{AccessKey, ExitCode, FileId, OutputFile, Task};
+use tintype_engine::Picture;
+use tokio::time::sleep;
+
+use super::Worker;
+use super::attempt::Halt;
+use super::held::Held;
+use crate::ServiceError;
+
+/// Where artefacts stop being visible; beyond it files only grow.
+const JPEG_QUALITY: u8 = 95;
+
+/// Waits between tries to keep a picture's bytes: a hiccup passes, a full disk stays.
+const WRITE_BACKOFF: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
+
+impl Worker {
+    /// Keeps a picture and returns its record, which is not in the task store yet.
+    pub(super) async fn keep(
+        &self,
+        task: &Task,
+        held: &Held,
+        picture: Picture,
+        format: OutputFormat,
+    ) -> Result<OutputFile, Halt> {
+        let bytes = encode(picture.image, format).await?;
+        let service = &self.service;
+        // A key for each attempt: a worker that was overtaken overwrites nothing.
+        let blob_key = format!("tasks/{}/{}/0", held.task, held.epoch);
+        self.write(&blob_key, &bytes).await.map_err(|error| {
+            let sentence = format!(
+                "The picture was drawn but could not be stored: {error}. Free space on the \
+                 server's disk, then submit it again."
+            );
+            Halt::failed(ExitCode::STORAGE, sentence)
+        })?;
+        let now = service.now();
+        let (id, access_key) = {
+            let mut rng = service.rng();
+            (FileId::random(&mut *rng), AccessKey::random(&mut *rng))
+        };
+        Ok(OutputFile {
+            id,
+            name: format!("0.{}", format.extension()),
+            content_type: format.content_type().to_owned(),
+            parent_id: task.output_folder.clone(),
+            size_bytes: bytes.len() as u64,
+            added_at: now,
+            modified_at: now,
+            access_key,
+            directory: service.draw_directory(),
+            blob_key,
+        })
+    }
+
+    async fn write(&self, key: &str, bytes: &Bytes) -> Result<(), ServiceError> {
+        for wait in WRITE_BACKOFF {
+            match self.service.write_blob(key, bytes.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(blob.key = key, error = %error, "a write failed"),
+            }
+            sleep(wait).await;
+        }
+        self.service.write_blob(key, bytes.clone()).await
+    }
+}
+
+/// Encodes off the event loop: a large PNG takes most of a second.
+async fn encode(picture: RgbImage, format: OutputFormat) -> Result<Bytes, Halt> {
+    let encoded = tokio::task::spawn_blocking(move || encode_blocking(&picture, format)).await;
+    match encoded {
+        Ok(Ok(bytes)) => Ok(Bytes::from(bytes)),
+        Ok(Err(error)) => {
+            let sentence = format!("The picture was drawn but could not be encoded: {error}.");
+            Err(Halt::failed(ExitCode::ENGINE, sentence))
+        }
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(Halt::failed(
+                ExitCode::ENGINE,
+                "The server stopped while encoding.",
+            )),
+        },
+    }
+}
+
+fn encode_blocking(picture: &RgbImage, format: OutputFormat) -> Result<Vec<u8>, ImageError> {
+    let mut file = Cursor::new(Vec::new());
+    match format {
+        OutputFormat::Jpeg => {
+            picture.write_with_encoder(JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY))?;
+        }
+        OutputFormat::Png => picture.write_with_encoder(PngEncoder::new(&mut file))?,
+    }
+    Ok(file.into_inner())
+}
