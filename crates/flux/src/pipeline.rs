@@ -1,1 +1,267 @@
-//! (being built)
+//! A whole model: prompts and seeds in, pictures out.
+//!
+//! [`Pipeline::open`] loads a `diffusers` folder; [`Pipeline::start`] prepares a [`Request`] and
+//! returns a [`Run`], a state machine that the caller steps once for each denoising step. Between
+//! two steps the caller may report progress, look at the latents or drop the run.
+//!
+//! ```text
+//! let mut run = pipeline.start(&request)?;
+//! while !run.is_done() { run.step()?; }
+//! let finished = run.finish()?;
+//! ```
+//!
+//! The arithmetic is that of `FluxPipeline` and `FluxKontextPipeline` of `diffusers`, so that a
+//! seed gives the picture that it gives there. A picture depends on its own prompt, seed and
+//! reference only, never on what else stands in its batch.
+
+mod files;
+mod request;
+mod run;
+mod settings;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tintype_compute::Device;
+
+use crate::clip::ClipTextEncoder;
+use crate::config::{ClipConfig, T5Config, TransformerConfig, VaeConfig};
+use crate::latents::PATCH;
+use crate::mmdit::Mmdit;
+use crate::schedule::{self, SchedulerConfig};
+use crate::t5::T5Encoder;
+use crate::tokenizer::{self, Tokenizer};
+use crate::vae::Vae;
+use crate::weights;
+
+pub use files::ModelFiles;
+pub use request::{Item, MAX_PIXELS, MAX_SEQUENCE_LENGTH, MAX_STEPS, Request};
+pub use run::{Finished, Run, StageSeconds};
+pub use settings::{Kind, Settings};
+
+/// Why there is no model, or no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder is not a model at all.
+    #[error(
+        "{place} is not a model: it holds no model_index.json. Give the folder that \
+         `save_pretrained` of a FLUX pipeline wrote"
+    )]
+    NotAModel {
+        /// The folder.
+        place: String,
+    },
+    /// A file that the layout requires is not there.
+    #[error("the model in {place} is incomplete: {path} is missing")]
+    MissingFile {
+        /// The folder.
+        place: String,
+        /// Path inside it.
+        path: String,
+    },
+    /// A file cannot be read.
+    #[error("{path} cannot be read", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file does not say what it should.
+    #[error("{path} of the model in {place} cannot be used: {reason}")]
+    BrokenFile {
+        /// The folder.
+        place: String,
+        /// Path inside it.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A component's configuration or weights.
+    #[error("the model's {component} cannot be loaded: {source}")]
+    Component {
+        /// `transformer`, `vae`, `text_encoder` or `text_encoder_2`.
+        component: &'static str,
+        /// Why.
+        source: weights::Error,
+    },
+    /// A tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] tokenizer::Error),
+    /// The scheduler's configuration.
+    #[error(transparent)]
+    Scheduler(#[from] schedule::Error),
+    /// Components that do not belong together.
+    #[error("the model's components do not fit together: {0}")]
+    Mismatch(String),
+    /// The request can never be run; the caller's fault.
+    #[error("{0}")]
+    Rejected(String),
+    /// The model produced infinities or NaN.
+    #[error(
+        "the model {model} gave numbers that are not finite in step {step}; its weights may be damaged"
+    )]
+    NotFinite {
+        /// The model's name.
+        model: String,
+        /// The step, from 1.
+        step: usize,
+    },
+}
+
+/// A loaded model on one device.
+#[derive(Debug)]
+pub struct Pipeline {
+    settings: Settings,
+    scheduler: SchedulerConfig,
+    clip_tokenizer: Tokenizer,
+    clip: ClipTextEncoder,
+    t5_tokenizer: Tokenizer,
+    t5: T5Encoder,
+    mmdit: Mmdit,
+    vae: Vae,
+}
+
+impl Pipeline {
+    /// Loads a model onto a device.
+    ///
+    /// # Errors
+    /// One clear [`Error`] for the first file, tensor or setting that is missing or wrong.
+    pub fn open(files: &ModelFiles, device: Arc<dyn Device>) -> Result<Self, Error> {
+        let plan = Plan::read(files)?;
+        let load = |component| -> Result<_, Error> {
+            let config = files.text(&format!("{component}/config.json"))?;
+            Ok((config, files.weights(component)?))
+        };
+        let wrap = |component| move |source| Error::Component { component, source };
+        let (config, weights) = load("text_encoder")?;
+        let clip = ClipTextEncoder::load(&config, weights, device.clone())
+            .map_err(wrap("text_encoder"))?;
+        let (config, weights) = load("text_encoder_2")?;
+        let t5 = T5Encoder::load(&config, weights, device.clone())
+            .map_err(wrap("text_encoder_2"))?;
+        let (config, weights) = load("transformer")?;
+        let mmdit =
+            Mmdit::load(&config, weights, device.clone()).map_err(wrap("transformer"))?;
+        let (config, weights) = load("vae")?;
+        let vae = Vae::load(&config, weights, device).map_err(wrap("vae"))?;
+        Ok(Self {
+            settings: plan.settings,
+            scheduler: plan.scheduler,
+            clip_tokenizer: plan.clip_tokenizer,
+            clip,
+            t5_tokenizer: plan.t5_tokenizer,
+            t5,
+            mmdit,
+            vae,
+        })
+    }
+
+    /// The model's own defaults.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// Everything small, read and checked before the weights are touched.
+struct Plan {
+    settings: Settings,
+    scheduler: SchedulerConfig,
+    clip_tokenizer: Tokenizer,
+    t5_tokenizer: Tokenizer,
+}
+
+impl Plan {
+    fn read(files: &ModelFiles) -> Result<Self, Error> {
+        if files.read("model_index.json")?.is_none() {
+            return Err(Error::NotAModel {
+                place: files.place(),
+            });
+        }
+        let config = |component: &'static str| files.text(&format!("{component}/config.json"));
+        let wrap = |component| {
+            move |source: crate::config::Error| Error::Component {
+                component,
+                source: source.into(),
+            }
+        };
+        let transformer = TransformerConfig::parse(&config("transformer")?)
+            .map_err(wrap("transformer"))?;
+        let vae = VaeConfig::parse(&config("vae")?).map_err(wrap("vae"))?;
+        let clip =
+            ClipConfig::parse(&config("text_encoder")?).map_err(wrap("text_encoder"))?;
+        let t5 =
+            T5Config::parse(&config("text_encoder_2")?).map_err(wrap("text_encoder_2"))?;
+        check_widths(&transformer, &vae, &clip, &t5)?;
+        let scheduler =
+            SchedulerConfig::from_json(&files.text("scheduler/scheduler_config.json")?)?;
+        let token_pixels = (vae.downscale() * PATCH) as u32;
+        let settings = Settings::load(files, &transformer, &scheduler, token_pixels)?;
+        let clip_tokenizer = open_tokenizer(files, "tokenizer", Tokenizer::clip)?;
+        let t5_tokenizer = open_tokenizer(files, "tokenizer_2", Tokenizer::t5)?;
+        check_vocabulary("tokenizer", &clip_tokenizer, clip.vocab_size)?;
+        check_vocabulary("tokenizer_2", &t5_tokenizer, t5.vocab_size)?;
+        if clip_tokenizer.clip_length() > clip.max_position_embeddings {
+            return Err(Error::Mismatch(format!(
+                "tokenizer pads to {} tokens, text_encoder takes {}",
+                clip_tokenizer.clip_length(),
+                clip.max_position_embeddings
+            )));
+        }
+        Ok(Self {
+            settings,
+            scheduler,
+            clip_tokenizer,
+            t5_tokenizer,
+        })
+    }
+}
+
+fn open_tokenizer(
+    files: &ModelFiles,
+    folder: &str,
+    open: impl Fn(tokenizer::Files<'_>) -> Result<Tokenizer, tokenizer::Error>,
+) -> Result<Tokenizer, Error> {
+    let read = |name: &str| files.read(&format!("{folder}/{name}"));
+    Ok(open(tokenizer::Files {
+        tokenizer_json: read("tokenizer.json")?.as_deref(),
+        vocab_json: read("vocab.json")?.as_deref(),
+        merges_txt: read("merges.txt")?.as_deref(),
+        tokenizer_config_json: read("tokenizer_config.json")?.as_deref(),
+    })?)
+}
+
+fn check_widths(
+    transformer: &TransformerConfig,
+    vae: &VaeConfig,
+    clip: &ClipConfig,
+    t5: &T5Config,
+) -> Result<(), Error> {
+    let token_channels = vae.latent_channels * PATCH * PATCH;
+    let pairs = [
+        ("transformer.in_channels", transformer.in_channels, "four times vae.latent_channels", token_channels),
+        ("the transformer's output", transformer.output_features(), "its input", transformer.in_channels),
+        ("transformer.joint_attention_dim", transformer.joint_attention_dim, "text_encoder_2.d_model", t5.d_model),
+        ("transformer.pooled_projection_dim", transformer.pooled_projection_dim, "text_encoder.hidden_size", clip.hidden_size),
+    ];
+    match pairs.iter().find(|(_, a, _, b)| a != b) {
+        Some((left, a, right, b)) => {
+            Err(Error::Mismatch(format!("{left} is {a}, {right} is {b}")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_vocabulary(
+    folder: &str,
+    tokenizer: &Tokenizer,
+    vocab_size: usize,
+) -> Result<(), Error> {
+    match tokenizer.ids() {
+        ids if ids > vocab_size => Err(Error::Mismatch(format!(
+            "{folder} gives ids up to {}, its text encoder knows {vocab_size}",
+            ids - 1
+        ))),
+        _ => Ok(()),
+    }
+}

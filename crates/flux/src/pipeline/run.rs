@@ -1,0 +1,340 @@
+//! The sampler: one request on its way from noise to pictures.
+
+use std::time::Instant;
+
+use image::RgbImage;
+use tintype_compute::{RopeTable, Tensor};
+
+use crate::latents::{self, PATCH, Role};
+use crate::mmdit::Condition;
+use crate::noise::{Generator, NoiseType};
+use crate::picture;
+use crate::schedule::euler_step;
+use crate::size::Size;
+
+use super::request::Resolved;
+use super::{Error, Pipeline, Request};
+
+/// Seconds spent in each stage.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StageSeconds {
+    /// Text encoders, and what the transformer computes from the prompts once.
+    pub text: f64,
+    /// Encoding of the references.
+    pub encode: f64,
+    /// All denoising steps.
+    pub denoise: f64,
+    /// Decoding.
+    pub decode: f64,
+}
+
+/// What a run ends with.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// One picture for each item of the request.
+    pub pictures: Vec<RgbImage>,
+    /// Where the time went.
+    pub seconds: StageSeconds,
+}
+
+/// A request between two denoising steps.
+#[derive(Debug)]
+pub struct Run<'a> {
+    pipeline: &'a Pipeline,
+    size: Size,
+    /// One for each step, and a final 0.
+    sigmas: Vec<f32>,
+    done: usize,
+    /// (batch, tokens, 4 * channels)
+    latents: Tensor,
+    /// (batch, reference tokens, 4 * channels)
+    reference: Option<Tensor>,
+    rope: RopeTable,
+    positive: Guide,
+    /// The prompt to steer away from, and how strongly.
+    negative: Option<(Guide, f32)>,
+    seconds: StageSeconds,
+}
+
+/// What a prompt makes of the transformer, computed once for all steps.
+#[derive(Debug)]
+struct Guide {
+    /// (batch, text tokens, hidden)
+    text: Tensor,
+    /// One for each step.
+    conditions: Vec<Condition>,
+}
+
+impl Pipeline {
+    /// Prepares a request: encodes prompts and references, draws the noise.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if the request can never be run.
+    pub fn start(&self, request: &Request) -> Result<Run<'_>, Error> {
+        let resolved = request.resolve(&self.settings)?;
+        let mut seconds = StageSeconds::default();
+        let started = Instant::now();
+        let reference_size = self.reference_size(request)?;
+        let reference = reference_size.map(|size| self.encode_references(request, size));
+        seconds.encode = started.elapsed().as_secs_f64();
+
+        let grid = self.grid(request.size);
+        let sigmas = self
+            .scheduler
+            .sigmas(resolved.steps as usize, grid.rows * grid.columns);
+        let started = Instant::now();
+        let prompts: Vec<&str> = request.items.iter().map(|i| i.prompt.as_str()).collect();
+        let positive = self.guide(&prompts, &sigmas, resolved)?;
+        let negative = if resolved.true_cfg > 1.0 {
+            let text = request.negative_prompt.as_deref().unwrap_or("");
+            let guide = self.guide(&vec![text; prompts.len()], &sigmas, resolved)?;
+            Some((guide, resolved.true_cfg))
+        } else {
+            None
+        };
+        seconds.text = started.elapsed().as_secs_f64();
+
+        let text_ids = latents::text_ids(resolved.max_sequence_length);
+        let mut image_ids = latents::image_ids(Role::Target, grid.rows, grid.columns);
+        if let Some(grid) = reference_size.map(|size| self.grid(size)) {
+            image_ids.extend(latents::image_ids(Role::Reference, grid.rows, grid.columns));
+        }
+        Ok(Run {
+            pipeline: self,
+            size: request.size,
+            latents: self.draw_noise(request, grid),
+            reference,
+            rope: self.mmdit.rope(&text_ids, &image_ids),
+            sigmas,
+            done: 0,
+            positive,
+            negative,
+            seconds,
+        })
+    }
+
+    /// The size that the references are brought to; `None` without references.
+    fn reference_size(&self, request: &Request) -> Result<Option<Size>, Error> {
+        let native = self.settings.native;
+        let mut sizes = request.items.iter().filter_map(|item| {
+            let picture = item.reference.as_ref()?;
+            Some(Size::new(picture.width(), picture.height()))
+        });
+        let Some(first) = sizes.next() else {
+            return Ok(None);
+        };
+        if request.resize_reference {
+            // As in diffusers, the first reference of a batch decides.
+            return Ok(Some(native.bucket_of(first)));
+        }
+        let size = native.round_down(first);
+        if sizes.any(|other| native.round_down(other) != size) {
+            return Err(Error::Rejected(
+                "the references of a batch that are not resized must be of one size".to_owned(),
+            ));
+        }
+        if size.area() > super::MAX_PIXELS {
+            return Err(Error::Rejected(format!(
+                "the reference of {first} pixels is too large to be used as it is: at most {} pixels; \
+                 let it be resized",
+                super::MAX_PIXELS
+            )));
+        }
+        Ok(Some(size))
+    }
+
+    /// The references' tokens: (batch, reference tokens, 4 * channels).
+    fn encode_references(&self, request: &Request, size: Size) -> Tensor {
+        let pictures: Vec<RgbImage> = request
+            .items
+            .iter()
+            .filter_map(|item| item.reference.as_ref())
+            .map(|picture| picture::resize(picture, size))
+            .collect();
+        let mut latents = self.vae.encode(&picture::to_tensor(&pictures));
+        for value in latents.data_mut() {
+            *value = (*value - self.vae.shift_factor) * self.vae.scaling_factor;
+        }
+        latents::pack(&latents)
+    }
+
+    /// Both text encoders and all that depends on prompt and step alone.
+    fn guide(&self, prompts: &[&str], sigmas: &[f32], resolved: Resolved) -> Result<Guide, Error> {
+        let length = resolved.max_sequence_length;
+        let t5_ids = encode_all(prompts, |text| self.t5_tokenizer.encode(text, length))?;
+        let text = self.t5.forward(&t5_ids, prompts.len());
+        let length = self.clip_tokenizer.clip_length();
+        let clip_ids = encode_all(prompts, |text| self.clip_tokenizer.encode(text, length))?;
+        let pooled = self.clip.forward_pooled(&clip_ids, prompts.len());
+        // diffusers hands the transformer (1000 sigma) / 1000, in f32.
+        let timesteps: Vec<f32> = sigmas[..sigmas.len() - 1]
+            .iter()
+            .map(|sigma| sigma * 1000.0 / 1000.0)
+            .collect();
+        Ok(Guide {
+            text: self.mmdit.embed_text(&text),
+            conditions: self
+                .mmdit
+                .conditions(&timesteps, Some(resolved.guidance), &pooled),
+        })
+    }
+
+    /// Every picture's own noise, packed: (batch, tokens, 4 * channels).
+    fn draw_noise(&self, request: &Request, grid: Grid) -> Tensor {
+        let channels = self.vae.config().latent_channels;
+        let (height, width) = (grid.rows * PATCH, grid.columns * PATCH);
+        let tokens: Vec<f32> = request
+            .items
+            .iter()
+            .flat_map(|item| {
+                let noise =
+                    Generator::new(item.seed).normal(channels * height * width, NoiseType::F32);
+                latents::pack_planes(&noise, channels, height, width)
+            })
+            .collect();
+        let shape = [
+            request.items.len(),
+            grid.rows * grid.columns,
+            channels * PATCH * PATCH,
+        ];
+        Tensor::from_vec(shape, tokens)
+    }
+
+    /// How many tokens a picture has each way.
+    fn grid(&self, size: Size) -> Grid {
+        let token_pixels = self.vae.config().downscale() * PATCH;
+        Grid {
+            rows: size.height as usize / token_pixels,
+            columns: size.width as usize / token_pixels,
+        }
+    }
+}
+
+/// Tokens of a picture each way.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    rows: usize,
+    columns: usize,
+}
+
+/// The ids of all prompts, one after the other.
+fn encode_all<E>(
+    prompts: &[&str],
+    encode: impl Fn(&str) -> Result<Vec<u32>, E>,
+) -> Result<Vec<u32>, E> {
+    let ids: Result<Vec<Vec<u32>>, E> = prompts.iter().map(|text| encode(text)).collect();
+    Ok(ids?.concat())
+}
+
+impl Run<'_> {
+    /// Denoising steps in all.
+    pub fn steps(&self) -> usize {
+        self.sigmas.len() - 1
+    }
+
+    /// Denoising steps that are done.
+    pub fn steps_done(&self) -> usize {
+        self.done
+    }
+
+    /// Whether all steps are done.
+    pub fn is_done(&self) -> bool {
+        self.done == self.steps()
+    }
+
+    /// The noise levels: one for each step, and a final 0.
+    pub fn sigmas(&self) -> &[f32] {
+        &self.sigmas
+    }
+
+    /// The latents as they are now: `(batch, tokens, 4 * channels)`.
+    pub fn latents(&self) -> &Tensor {
+        &self.latents
+    }
+
+    /// The references' tokens: `(batch, reference tokens, 4 * channels)`.
+    pub fn reference(&self) -> Option<&Tensor> {
+        self.reference.as_ref()
+    }
+
+    /// Makes one denoising step; nothing if all are done.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if the model's numbers overflow.
+    pub fn step(&mut self) -> Result<(), Error> {
+        if self.is_done() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let velocity = self.velocity();
+        let [sigma, next] = [self.sigmas[self.done], self.sigmas[self.done + 1]];
+        euler_step(self.latents.data_mut(), velocity.data(), sigma, next);
+        self.done += 1;
+        self.seconds.denoise += started.elapsed().as_secs_f64();
+        if self.latents.data().iter().all(|value| value.is_finite()) {
+            Ok(())
+        } else {
+            Err(Error::NotFinite {
+                model: self.pipeline.settings.name.clone(),
+                step: self.done,
+            })
+        }
+    }
+
+    /// The velocity at the current latents: (batch, tokens, 4 * channels).
+    fn velocity(&self) -> Tensor {
+        let mut velocity = self.ask(&self.positive);
+        if let Some((guide, scale)) = &self.negative {
+            let away = self.ask(guide);
+            for (value, away) in velocity.data_mut().iter_mut().zip(away.data()) {
+                *value = away + scale * (*value - away);
+            }
+        }
+        velocity
+    }
+
+    fn ask(&self, guide: &Guide) -> Tensor {
+        let mmdit = &self.pipeline.mmdit;
+        let condition = &guide.conditions[self.done];
+        match &self.reference {
+            None => mmdit.denoise(&self.latents, &guide.text, condition, &self.rope),
+            Some(reference) => {
+                let tokens = Tensor::concat_sequence(&[&self.latents, reference]);
+                mmdit
+                    .denoise(&tokens, &guide.text, condition, &self.rope)
+                    .narrow_sequence(0, self.latents.dim(1))
+            }
+        }
+    }
+
+    /// Decodes the latents as they are: `(batch, height, width, 3)` around [-1, 1].
+    pub fn decode(&self) -> Tensor {
+        let vae = &self.pipeline.vae;
+        let grid = self.pipeline.grid(self.size);
+        let mut latents = latents::unpack(&self.latents, grid.rows * PATCH, grid.columns * PATCH);
+        for value in latents.data_mut() {
+            *value = *value / vae.scaling_factor + vae.shift_factor;
+        }
+        vae.decode(&latents)
+    }
+
+    /// Decodes the pictures.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if steps are left.
+    pub fn finish(mut self) -> Result<Finished, Error> {
+        if !self.is_done() {
+            return Err(Error::Rejected(format!(
+                "the run has {} steps left",
+                self.steps() - self.done
+            )));
+        }
+        let started = Instant::now();
+        let pictures = picture::from_tensor(&self.decode());
+        self.seconds.decode = started.elapsed().as_secs_f64();
+        Ok(Finished {
+            pictures,
+            seconds: self.seconds,
+        })
+    }
+}
