@@ -1,1 +1,19 @@
-//! (being built)
+//! HTTP: routes, wire types, the error table, output files.
+//!
+//! The only crate that knows the words of the wire. It reads bounded bodies, asks the service,
+//! and turns answers into JSON; [`router`] is the whole surface and [`listen::serve`] the sockets
+//! under it.
+
+mod app;
+pub mod body;
+pub mod errors;
+pub mod examples;
+mod lenient;
+pub mod limits;
+pub mod listen;
+mod routes;
+pub mod wire;
+
+pub use app::{BaseUrl, Options};
+pub use limits::Limits;
+pub use routes::router;

@@ -1,0 +1,104 @@
+//! What every handler shares: the service, the body reader, and how addresses are made.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, header};
+use tintype_domain::Task;
+use tintype_service::{Credentials, Principal, Service};
+
+use crate::body::BodyReader;
+use crate::errors::ApiError;
+use crate::limits::Limits;
+use crate::wire::{Surroundings, WireTask};
+
+/// Where the addresses in answers begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BaseUrl {
+    /// The public address that the service was configured with.
+    #[default]
+    Configured,
+    /// `http://` and the host that the client itself used. For a service whose operator has not
+    /// said how it is reached: the answer goes to nobody but the client that named the host.
+    FromRequest,
+}
+
+/// What an operator decides about the HTTP border.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where the addresses in answers begin.
+    pub base_url: BaseUrl,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Shared by all handlers; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) service: Arc<Service>,
+    pub(crate) bodies: BodyReader,
+    base_url: BaseUrl,
+}
+
+impl App {
+    pub(crate) fn new(service: Arc<Service>, options: &Options) -> Self {
+        let bodies = BodyReader::new(options.limits.clone());
+        Self {
+            service,
+            bodies,
+            base_url: options.base_url,
+        }
+    }
+
+    /// The project that a request's headers prove.
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        remote: SocketAddr,
+    ) -> Result<Principal, ApiError> {
+        let text = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
+        let credentials = Credentials {
+            api_key: text("x-api-key"),
+            nonce: text("x-nonce"),
+            signature: text("x-signature"),
+            remote: remote_address(remote),
+        };
+        Ok(self.service.authenticate(&credentials).await?)
+    }
+
+    /// The base of absolute addresses, without a slash at the end.
+    pub(crate) fn base_url(&self, headers: &HeaderMap) -> String {
+        let named = match self.base_url {
+            BaseUrl::Configured => None,
+            BaseUrl::FromRequest => headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok()),
+        };
+        named
+            .and_then(|host| host.parse::<Authority>().ok())
+            .filter(|host| !host.as_str().contains('@'))
+            .map_or_else(
+                || self.service.public_url().to_owned(),
+                |host| format!("http://{host}"),
+            )
+    }
+
+    /// A task as clients see it.
+    pub(crate) fn on_the_wire(&self, task: Task, base_url: &str) -> WireTask {
+        let tool = self.service.catalog().tool(&task.tool);
+        let tool_description = tool.map_or("", |tool| tool.description.as_str());
+        WireTask::of(
+            task,
+            Surroundings {
+                base_url,
+                tool_description,
+            },
+        )
+    }
+}
+
+/// IPv4 callers of an IPv6 socket are IPv4 callers.
+fn remote_address(remote: SocketAddr) -> IpAddr {
+    remote.ip().to_canonical()
+}

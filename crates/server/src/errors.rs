@@ -1,0 +1,266 @@
+//! The one table of errors: code, HTTP status and sentence of everything that can go wrong.
+//!
+//! Every answer that is not a success is made here, so a client sees one envelope whatever broke.
+//! Only credentials, paths and bodies have HTTP statuses of their own: existing clients take any
+//! other status than 2xx as a failed task, so a logical error is a 200 with `result: false`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tintype_service::{AuthError, ServiceError, SubmitError};
+
+/// What can go wrong, as a client can tell it apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Missing, unknown or wrong credentials, or a caller from a network that is not allowed.
+    Credentials,
+    /// No such path, or not with this method.
+    UnknownPath,
+    /// A body that cannot be read as anything.
+    UnreadableBody,
+    /// A body over the limit.
+    BodyTooLarge,
+    /// A body that did not arrive in time.
+    BodyTooSlow,
+    /// Inputs that the tool does not take; one sentence for each fault.
+    InvalidInputs,
+    /// No such tool.
+    UnknownTool,
+    /// A task endpoint was called without naming a task.
+    TaskNotNamed,
+    /// No such task in this project.
+    UnknownTask,
+    /// The service cannot do its part right now; the same call may work later.
+    Unavailable,
+    /// A fault of the service.
+    Internal,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// What went wrong.
+    pub kind: Kind,
+    /// The number in `errors[].code`.
+    pub code: u32,
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The sentence in `errors[].message`, where the error does not bring its own.
+    pub sentence: &'static str,
+}
+
+const fn row(kind: Kind, code: u32, status: StatusCode, sentence: &'static str) -> Row {
+    Row {
+        kind,
+        code,
+        status,
+        sentence,
+    }
+}
+
+/// The table.
+pub const TABLE: [Row; 11] = [
+    row(
+        Kind::Credentials,
+        0,
+        StatusCode::UNAUTHORIZED,
+        "Project authorization is not valid.",
+    ),
+    row(
+        Kind::UnknownPath,
+        0,
+        StatusCode::NOT_FOUND,
+        "Error parsing url.",
+    ),
+    row(
+        Kind::UnreadableBody,
+        0,
+        StatusCode::OK,
+        "Request parameters are invalid.",
+    ),
+    row(
+        Kind::BodyTooLarge,
+        0,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "The request body is too large.",
+    ),
+    row(
+        Kind::BodyTooSlow,
+        0,
+        StatusCode::REQUEST_TIMEOUT,
+        "The request body did not arrive in time.",
+    ),
+    row(
+        Kind::InvalidInputs,
+        0,
+        StatusCode::OK,
+        "Request parameters are invalid.",
+    ),
+    row(
+        Kind::UnknownTool,
+        1,
+        StatusCode::OK,
+        "slug-owner-project-not-exist",
+    ),
+    row(
+        Kind::TaskNotNamed,
+        0,
+        StatusCode::OK,
+        "taskid or socketaccesstoken is required",
+    ),
+    row(
+        Kind::UnknownTask,
+        1,
+        StatusCode::OK,
+        "There is no task yet.",
+    ),
+    row(
+        Kind::Unavailable,
+        0,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The service cannot take this right now. Nothing was accepted; please try again later.",
+    ),
+    row(
+        Kind::Internal,
+        0,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "Something went wrong inside the service. The log of the server says what.",
+    ),
+];
+
+/// After this many seconds a client may try again when the service was unavailable.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+impl Kind {
+    /// Its row of [`TABLE`].
+    pub fn row(self) -> &'static Row {
+        TABLE
+            .iter()
+            .find(|row| row.kind == self)
+            .expect("every kind has a row; this is a bug")
+    }
+}
+
+/// An error on its way to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    kind: Kind,
+    sentences: Vec<String>,
+}
+
+impl ApiError {
+    /// With the table's own sentence.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            sentences: vec![kind.row().sentence.to_owned()],
+        }
+    }
+
+    /// With sentences that say more; without any, the table's.
+    pub fn with_sentences(kind: Kind, sentences: Vec<String>) -> Self {
+        if sentences.is_empty() {
+            Self::new(kind)
+        } else {
+            Self { kind, sentences }
+        }
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+/// `{"code": …, "message": …}` on the wire.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErrorEntry {
+    code: u32,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct ErrorEnvelope {
+    errors: Vec<ErrorEntry>,
+    result: bool,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let row = self.kind.row();
+        let errors = self
+            .sentences
+            .into_iter()
+            .map(|message| ErrorEntry {
+                code: row.code,
+                message,
+            })
+            .collect();
+        let body = axum::Json(ErrorEnvelope {
+            errors,
+            result: false,
+        });
+        let mut response = (row.status, body).into_response();
+        if self.kind == Kind::Unavailable {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        response
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Store(error) => ServiceError::from(error).into(),
+            refused => Self::with_sentences(Kind::Credentials, vec![refused.to_string()]),
+        }
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::UnknownTool => Self::new(Kind::UnknownTool),
+            SubmitError::Invalid(sentences) => Self::with_sentences(Kind::InvalidInputs, sentences),
+            SubmitError::Service(error) => error.into(),
+        }
+    }
+}
+
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        tracing::error!(error = %error, "a request could not be served");
+        Self::new(Kind::Unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_stands_in_the_table_once() {
+        for row in &TABLE {
+            assert_eq!(
+                TABLE.iter().filter(|other| other.kind == row.kind).count(),
+                1
+            );
+        }
+    }
+
+    #[test]
+    fn the_table_reads_as_published() {
+        let text: Vec<String> = TABLE
+            .iter()
+            .map(|row| {
+                format!(
+                    "{:?}: {} code {} {:?}",
+                    row.kind, row.status, row.code, row.sentence
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(text.join("\n"));
+    }
+}

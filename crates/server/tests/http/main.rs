@@ -1,0 +1,9 @@
+//! The HTTP border with a real service and store behind it. No engine: a test that needs a
+//! finished task finishes it through the store.
+
+mod answers;
+mod authentication;
+mod bodies;
+mod files;
+mod house;
+mod sockets;
