@@ -128,3 +128,45 @@ impl fmt::Display for ToolSlug {
         write!(f, "{}/{}", self.owner, self.model)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_thirty_alphanumerics() {
+        let mut rng = StdRng::seed_from_u64(1);
+        for _ in 0..100 {
+            for token in [TaskToken::random(&mut rng).0, AccessKey::random(&mut rng).0] {
+                assert_eq!(token.len(), TOKEN_LENGTH);
+                assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_use_every_letter_and_digit() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let many: String = (0..100).map(|_| TaskToken::random(&mut rng).0).collect();
+        let missing: Vec<_> = ALPHANUMERICS
+            .iter()
+            .filter(|byte| !many.as_bytes().contains(byte))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn file_ids_are_thirty_two_hexadecimal_digits_with_leading_zeros() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let ids: Vec<_> = (0..100).map(|_| FileId::random(&mut rng).0).collect();
+        let is_hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        assert!(
+            ids.iter()
+                .all(|id| id.len() == 32 && id.bytes().all(is_hexadecimal))
+        );
+        assert!(ids.iter().any(|id| id.starts_with('0')));
+    }
+}

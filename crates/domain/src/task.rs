@@ -322,3 +322,131 @@ pub enum EventKind {
         steps: u32,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    const CREATED: UnixMillis = UnixMillis(1_000);
+
+    fn fresh() -> (TaskState, TaskTimes) {
+        let times = TaskTimes {
+            created: CREATED,
+            ..TaskTimes::default()
+        };
+        (TaskState::Queued, times)
+    }
+
+    /// The times in the order of a life.
+    fn in_order(times: &TaskTimes) -> Vec<UnixMillis> {
+        [
+            times.accepted,
+            times.preprocess_started,
+            times.preprocess_ended,
+            times.assigned,
+            times.started,
+            times.ended,
+            times.postprocess_started,
+            times.postprocess_ended.or(times.cancelled),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    #[test]
+    fn a_life_without_trouble_sets_every_time() {
+        let (mut state, mut times) = fresh();
+        for (seconds, to) in (1..).zip(&TaskState::ALL[1..11]) {
+            let at = CREATED.plus_millis(seconds * 1000);
+            (state, times) = transition(state, times, *to, at).expect("the next state");
+        }
+        assert_eq!(state, TaskState::Finished);
+        let seconds: Vec<_> = in_order(&times).iter().map(|at| at.seconds()).collect();
+        assert_eq!(seconds, [2, 3, 4, 5, 6, 9, 10, 11]);
+        assert_eq!(times.created, CREATED);
+    }
+
+    #[test]
+    fn every_pair_of_states_is_decided_as_documented() {
+        for from in TaskState::ALL {
+            for to in TaskState::ALL {
+                let (_, times) = fresh();
+                let allowed = match (from, to) {
+                    (TaskState::Finished | TaskState::Cancelled, _) => false,
+                    (TaskState::Queued, TaskState::Queued) => false,
+                    (_, TaskState::Queued | TaskState::Accepted) => true,
+                    (TaskState::Output, TaskState::Output) => true,
+                    _ => to > from,
+                };
+                let moved = transition(from, times, to, CREATED);
+                assert_eq!(moved.is_ok(), allowed, "{from:?} to {to:?}");
+                if let Err(refused) = moved {
+                    assert_eq!(refused, TransitionError { from, to });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_states_are_listed_in_order_and_two_are_final() {
+        assert!(TaskState::ALL.is_sorted_by(|a, b| a < b));
+        let finals: Vec<_> = TaskState::ALL
+            .into_iter()
+            .filter(|s| s.is_final())
+            .collect();
+        assert_eq!(finals, [TaskState::Finished, TaskState::Cancelled]);
+        let idle: Vec<_> = TaskState::ALL
+            .into_iter()
+            .filter(|s| !s.is_running())
+            .collect();
+        let expected = [TaskState::Queued, TaskState::Finished, TaskState::Cancelled];
+        assert_eq!(idle, expected);
+    }
+
+    #[test]
+    fn a_new_attempt_forgets_the_times_of_the_last() {
+        let (state, times) = fresh();
+        let (state, times) =
+            transition(state, times, TaskState::Accepted, UnixMillis(2_000)).expect("claimed");
+        let (state, times) =
+            transition(state, times, TaskState::Started, UnixMillis(3_000)).expect("started");
+        let (_, again) =
+            transition(state, times, TaskState::Accepted, UnixMillis(9_000)).expect("lost lease");
+        assert_eq!(in_order(&again), [UnixMillis(9_000)]);
+        let (_, released) =
+            transition(state, times, TaskState::Queued, UnixMillis(9_000)).expect("given back");
+        assert_eq!(released, fresh().1);
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(TaskState, i64)>> {
+        vec((select(&TaskState::ALL[..]), 0..3_000_i64), 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn no_walk_leaves_a_final_state_or_turns_back_time(steps in steps()) {
+            let (mut state, mut times) = fresh();
+            for (to, at) in steps {
+                let Ok((next, after)) = transition(state, times, to, UnixMillis(at)) else {
+                    continue;
+                };
+                prop_assert!(!state.is_final());
+                prop_assert_eq!(next, to);
+                prop_assert_eq!(after.created, CREATED);
+                let restart = matches!(to, TaskState::Queued | TaskState::Accepted);
+                prop_assert!(restart || after.latest() >= times.latest());
+                let walked = in_order(&after);
+                prop_assert!(walked.is_sorted(), "{after:?}");
+                prop_assert!(walked.iter().all(|time| *time >= CREATED), "{after:?}");
+                prop_assert_eq!(after.cancelled.is_some(), to == TaskState::Cancelled);
+                prop_assert_eq!(after.postprocess_ended.is_some(), to == TaskState::Finished);
+                (state, times) = (next, after);
+            }
+        }
+    }
+}

@@ -20,3 +20,21 @@ impl UnixMillis {
         Self(self.0.saturating_add(millis))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_round_down_on_both_sides_of_the_epoch() {
+        assert_eq!(UnixMillis(1_999).seconds(), 1);
+        assert_eq!(UnixMillis(-1).seconds(), -1);
+    }
+
+    #[test]
+    fn the_end_of_time_is_a_wall() {
+        let end = UnixMillis(i64::MAX);
+        assert_eq!(end.plus_millis(1), end);
+        assert_eq!(UnixMillis(1).plus_millis(-2), UnixMillis(-1));
+    }
+}

@@ -21,7 +21,7 @@ mod reads;
 mod registry;
 
 /// A point in time like those of today.
-const START: UnixMillis = UnixMillis(1_800_000_000_000);
+pub(crate) const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// Attempts where a check is not about them.
 const MAX_ATTEMPTS: u32 = 3;

@@ -34,8 +34,8 @@ mod tasks;
 mod tests;
 mod writer;
 
-/// A store in one SQLite file. Share it in an [`Arc`]; dropping the last handle finishes the
-/// writes that wait.
+/// A store in one SQLite file. Share it in an [`Arc`]; dropping the last handle ends its writer
+/// thread and lets another process own the file.
 #[derive(Debug)]
 pub struct SqliteStore {
     // The order matters: fields are dropped from the top, the lock last.

@@ -12,6 +12,16 @@ use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress};
 /// Tasks that one reap looks after, so that no batch of writes waits long for it.
 const REAPED_AT_ONCE: i64 = 1_000;
 
+/// Each of these walks a partial index of its own, however many tasks have ended (a test looks at
+/// the plans).
+pub(super) const QUEUED: &str =
+    "SELECT task FROM job WHERE state = 'queued' AND attempts < ?1 ORDER BY task LIMIT ?2";
+pub(super) const EXPIRED: &str = "SELECT task FROM job WHERE lease_until IS NOT NULL \
+     AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2";
+pub(super) const EXHAUSTED: &str = "SELECT task FROM job WHERE state = 'queued' AND attempts > 0 \
+     AND attempts >= ?1 LIMIT ?2";
+pub(super) const RUNNING: &str = "SELECT task FROM job WHERE lease_until IS NOT NULL";
+
 /// Gives out queued tasks, oldest first.
 pub(super) fn claim(
     connection: &Connection,
@@ -19,11 +29,7 @@ pub(super) fn claim(
     now: UnixMillis,
 ) -> Result<Vec<Task>, Error> {
     let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
-    let queued = ids(
-        connection,
-        "SELECT task FROM job WHERE state = 'queued' AND attempts < ?1 ORDER BY task LIMIT ?2",
-        (claim.max_attempts, limit),
-    )?;
+    let queued = ids(connection, QUEUED, (claim.max_attempts, limit))?;
     let mut claimed = Vec::with_capacity(queued.len());
     for task in queued {
         let mut job = Job::expect(connection, task)?;
@@ -160,12 +166,7 @@ pub(super) fn reap(
     max_attempts: u32,
     now: UnixMillis,
 ) -> Result<usize, Error> {
-    let expired = ids(
-        connection,
-        "SELECT task FROM job WHERE lease_until IS NOT NULL AND lease_until <= ?1 \
-         ORDER BY lease_until LIMIT ?2",
-        (now.0, REAPED_AT_ONCE),
-    )?;
+    let expired = ids(connection, EXPIRED, (now.0, REAPED_AT_ONCE))?;
     for task in &expired {
         let mut job = Job::expect(connection, *task)?;
         if job.attempts >= max_attempts && !job.cancel_requested {
@@ -174,11 +175,7 @@ pub(super) fn reap(
             give_up(connection, &mut job, now)?;
         }
     }
-    let exhausted = ids(
-        connection,
-        "SELECT task FROM job WHERE state = 'queued' AND attempts > 0 AND attempts >= ?1 LIMIT ?2",
-        (max_attempts, REAPED_AT_ONCE),
-    )?;
+    let exhausted = ids(connection, EXHAUSTED, (max_attempts, REAPED_AT_ONCE))?;
     for task in &exhausted {
         exhaust(connection, &mut Job::expect(connection, *task)?, now)?;
     }
@@ -189,11 +186,7 @@ pub(super) fn reap(
 /// Takes all leases for those of a dead process: their tasks are queued again. One that someone
 /// wanted to stop keeps a lease that has run out, and the next reap ends it at a true time.
 pub(super) fn end_all_leases(connection: &Connection) -> Result<usize, Error> {
-    let running = ids(
-        connection,
-        "SELECT task FROM job WHERE lease_until IS NOT NULL",
-        (),
-    )?;
+    let running = ids(connection, RUNNING, ())?;
     for task in &running {
         let mut job = Job::expect(connection, *task)?;
         match &mut job.lease {

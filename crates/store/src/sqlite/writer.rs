@@ -20,7 +20,7 @@ const QUEUE_CAPACITY: usize = 1024;
 /// the commit, one flush of the disk, noticeably cheaper for each.
 const BATCH_LIMIT: usize = 256;
 
-/// The handle on the thread. Dropping it finishes what waits, then ends the thread.
+/// The handle on the thread. Dropping it waits for the batch in hand and ends the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     requests: Option<mpsc::Sender<Box<dyn Request>>>,

@@ -1,0 +1,111 @@
+//! The writer thread's batches, and the statements that must stay cheap.
+
+use std::sync::mpsc;
+
+use super::*;
+use crate::Error;
+use crate::conformance::{START, after, new_task};
+use crate::sqlite::queue;
+
+/// Holds the writer up, so that what is sent meanwhile ends in one batch.
+pub(super) async fn hold(store: &SqliteStore, until: mpsc::Receiver<()>) {
+    let held = store.writer.run(move |_| Ok(until.recv()));
+    held.await
+        .expect("the writer answers")
+        .expect("it was let go");
+}
+
+#[tokio::test]
+async fn a_refused_request_does_not_disturb_its_batch() {
+    let place = Place::new();
+    let store = place.open();
+    let project = bench(&store).await.project;
+    let good = || store.submit(new_task(project), START);
+    let bad = || store.submit(new_task(tintype_domain::ProjectId(99)), START);
+    let (release, until) = mpsc::channel();
+    let ((), first, refused, second, ()) =
+        tokio::join!(hold(&store, until), good(), bad(), good(), async {
+            release.send(()).expect("the writer waits");
+        });
+    assert!(
+        matches!(refused, Err(Error::Rejected { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(first.expect("submit").id.0, 1);
+    assert_eq!(second.expect("submit").id.0, 2);
+    let events = store.events_since(0, 100).await.expect("events");
+    assert_eq!(events.len(), 2);
+}
+
+#[tokio::test]
+async fn a_call_that_was_dropped_before_its_turn_does_nothing() {
+    let place = Place::new();
+    let store = place.open();
+    let project = bench(&store).await.project;
+    let (release, until) = mpsc::channel();
+    let impatient = async {
+        tokio::select! {
+            biased;
+            _ = store.submit(new_task(project), START) => panic!("the writer is held up"),
+            () = std::future::ready(()) => {}
+        }
+        release.send(()).expect("the writer waits");
+    };
+    let ((), ()) = tokio::join!(hold(&store, until), impatient);
+    let task = store.submit(new_task(project), START).await;
+    assert_eq!(task.expect("submit").id.0, 1, "the first of all");
+}
+
+#[tokio::test]
+async fn the_queue_is_found_through_its_indexes() {
+    let place = Place::new();
+    let store = place.open();
+    let plans = [
+        (queue::QUEUED, "job_queued"),
+        (queue::EXPIRED, "job_leased"),
+        (queue::EXHAUSTED, "job_retried"),
+        (queue::RUNNING, "job_leased"),
+    ];
+    for (statement, index) in plans {
+        let plan = plan_of(&store, statement).await;
+        assert!(plan.contains(index), "{statement}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{statement}: {plan}");
+    }
+}
+
+async fn plan_of(store: &SqliteStore, statement: &str) -> String {
+    let statement = format!("EXPLAIN QUERY PLAN {statement}");
+    let explained = store.readers.run(move |connection| {
+        let mut statement = connection.prepare(&statement)?;
+        let nothing = vec![0; statement.parameter_count()];
+        let steps = statement.query_map(rusqlite::params_from_iter(nothing), |row| {
+            row.get::<_, String>("detail")
+        })?;
+        Ok(steps.collect::<rusqlite::Result<Vec<_>>>()?)
+    });
+    explained.await.expect("the plan is explained").join("; ")
+}
+
+#[tokio::test]
+async fn the_event_log_is_bounded() {
+    let place = Place::new();
+    let store = place.open();
+    let bench = bench(&store).await;
+    bench.submit().await;
+    let many = store.writer.run(|connection| {
+        connection.execute_batch(
+            "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT 207999) \
+             INSERT INTO event (task, at, state) SELECT 1, n, 'output' FROM number",
+        )?;
+        Ok(())
+    });
+    many.await.expect("many events");
+    let kept = || query(&place.path(), "SELECT count(*) FROM event");
+    assert_eq!(kept(), "208000");
+    for expected in ["202999", "200000", "200000"] {
+        bench.reap(after(1)).await;
+        assert_eq!(kept(), expected);
+    }
+    let last = query(&place.path(), "SELECT max(sequence) FROM event");
+    assert_eq!(last, "208000", "the newest are kept");
+}
