@@ -9,10 +9,11 @@ use crate::sqlite::queue;
 
 /// Holds the writer up, so that what is sent meanwhile ends in one batch.
 pub(super) async fn hold(store: &SqliteStore, until: mpsc::Receiver<()>) {
-    let held = store.writer.run(move |_| Ok(until.recv()));
-    held.await
-        .expect("the writer answers")
-        .expect("it was let go");
+    let held = store.writer.run(move |_| Ok(until.recv())).await;
+    // The others may have come so fast that this shares their batch, and their fate.
+    if let Ok(let_go) = held {
+        let_go.expect("the test says when");
+    }
 }
 
 #[tokio::test]
