@@ -28,6 +28,7 @@ use crate::clip::ClipTextEncoder;
 use crate::config::{ClipConfig, T5Config, TransformerConfig, VaeConfig};
 use crate::latents::PATCH;
 use crate::mmdit::Mmdit;
+use crate::noise::NoiseType;
 use crate::schedule::{self, SchedulerConfig};
 use crate::t5::T5Encoder;
 use crate::tokenizer::{self, Tokenizer};
@@ -78,7 +79,7 @@ pub enum Error {
         reason: String,
     },
     /// A component's configuration or weights.
-    #[error("the model's {component} cannot be loaded: {source}")]
+    #[error("the model's {component} cannot be loaded")]
     Component {
         /// `transformer`, `vae`, `text_encoder` or `text_encoder_2`.
         component: &'static str,
@@ -109,9 +110,30 @@ pub enum Error {
     },
 }
 
+/// The type that a model's weights are held in, and its noise is drawn in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// Weights as precise as they are stored; noise in f32.
+    #[default]
+    F32,
+    /// Weights and noise rounded to bf16. Arithmetic stays in f32, so pictures are close to those
+    /// of a pipeline in bf16, not equal to them.
+    Bf16,
+}
+
+impl Precision {
+    fn noise_type(self) -> NoiseType {
+        match self {
+            Self::F32 => NoiseType::F32,
+            Self::Bf16 => NoiseType::Bf16,
+        }
+    }
+}
+
 /// A loaded model on one device.
 #[derive(Debug)]
 pub struct Pipeline {
+    precision: Precision,
     settings: Settings,
     scheduler: SchedulerConfig,
     clip_tokenizer: Tokenizer,
@@ -123,15 +145,31 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Loads a model onto a device.
+    /// Loads a model onto a device, in f32.
     ///
     /// # Errors
     /// One clear [`Error`] for the first file, tensor or setting that is missing or wrong.
     pub fn open(files: &ModelFiles, device: Arc<dyn Device>) -> Result<Self, Error> {
+        Self::open_in(Precision::F32, files, device)
+    }
+
+    /// Loads a model onto a device in the given precision.
+    ///
+    /// # Errors
+    /// Those of [`Pipeline::open`].
+    pub fn open_in(
+        precision: Precision,
+        files: &ModelFiles,
+        device: Arc<dyn Device>,
+    ) -> Result<Self, Error> {
         let plan = Plan::read(files)?;
         let load = |component| -> Result<_, Error> {
             let config = files.text(&format!("{component}/config.json"))?;
-            Ok((config, files.weights(component)?))
+            let weights = files.weights(component)?;
+            Ok(match precision {
+                Precision::F32 => (config, weights),
+                Precision::Bf16 => (config, weights.rounded_to_bf16()),
+            })
         };
         let wrap = |component| move |source| Error::Component { component, source };
         let (config, weights) = load("text_encoder")?;
@@ -146,6 +184,7 @@ impl Pipeline {
         let (config, weights) = load("vae")?;
         let vae = Vae::load(&config, weights, device).map_err(wrap("vae"))?;
         Ok(Self {
+            precision,
             settings: plan.settings,
             scheduler: plan.scheduler,
             clip_tokenizer: plan.clip_tokenizer,

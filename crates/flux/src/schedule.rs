@@ -68,7 +68,7 @@ pub enum TimeShift {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file is not what it should be.
-    #[error("scheduler_config.json cannot be read: {0}")]
+    #[error("scheduler_config.json cannot be read")]
     Parse(#[from] serde_json::Error),
     /// A variant that FLUX models do not use.
     #[error("scheduler_config.json sets {0}, which is not supported")]

@@ -115,6 +115,7 @@ pub struct Weights {
     component: String,
     files: Vec<File>,
     tensors: BTreeMap<String, Entry>,
+    rounded: bool,
 }
 
 struct File {
@@ -176,11 +177,18 @@ impl Weights {
             component,
             files: Vec::new(),
             tensors: BTreeMap::new(),
+            rounded: false,
         };
         for (name, bytes) in files {
             weights.add_file(name, bytes)?;
         }
         Ok(weights)
+    }
+
+    /// Rounds every tensor that is taken from now on to bf16, as a pipeline in bf16 would hold it.
+    pub fn rounded_to_bf16(mut self) -> Self {
+        self.rounded = true;
+        self
     }
 
     fn add_file(&mut self, name: String, bytes: Bytes) -> Result<(), Error> {
@@ -233,11 +241,16 @@ impl Weights {
         }
         let (start, end) = entry.info.data_offsets;
         let bytes = &file.bytes.get()[file.data_start..][start..end];
-        let values = to_f32(bytes, entry.info.dtype).ok_or_else(|| Error::Dtype {
+        let mut values = to_f32(bytes, entry.info.dtype).ok_or_else(|| Error::Dtype {
             file: file.name.clone(),
             name: name.to_owned(),
             dtype: format!("{:?}", entry.info.dtype),
         })?;
+        if self.rounded {
+            for value in &mut values {
+                *value = bf16::from_f32(*value).to_f32();
+            }
+        }
         Ok(Tensor::from_vec(shape, values))
     }
 

@@ -74,6 +74,14 @@ impl Request {
         }
     }
 
+    /// Says whether a model with these settings would take the request.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] with a sentence that says what to change.
+    pub fn check(&self, settings: &Settings) -> Result<(), Error> {
+        self.resolve(settings).map(drop)
+    }
+
     /// The request with the model's defaults filled in.
     ///
     /// # Errors
@@ -90,6 +98,11 @@ impl Request {
         self.complaint(settings)
             .or_else(|| resolved.complaint())
             .map_or(Ok(resolved), |complaint| Err(Error::Rejected(complaint)))
+    }
+
+    fn has_empty_reference(&self) -> bool {
+        let mut references = self.items.iter().filter_map(|i| i.reference.as_ref());
+        references.any(|picture| picture.is_empty())
     }
 
     fn complaint(&self, settings: &Settings) -> Option<String> {
@@ -110,6 +123,8 @@ impl Request {
                 "{}: both sides must be multiples of {multiple}",
                 self.size
             ))
+        } else if self.has_empty_reference() {
+            Some("the reference picture has no pixels".to_owned())
         } else if with_reference > 0 && settings.kind == Kind::Text {
             Some(format!(
                 "the model {} draws from text only; editing needs a Kontext model",

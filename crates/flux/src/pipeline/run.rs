@@ -7,7 +7,7 @@ use tintype_compute::{RopeTable, Tensor};
 
 use crate::latents::{self, PATCH, Role};
 use crate::mmdit::Condition;
-use crate::noise::{Generator, NoiseType};
+use crate::noise::Generator;
 use crate::picture;
 use crate::schedule::euler_step;
 use crate::size::Size;
@@ -187,8 +187,8 @@ impl Pipeline {
             .items
             .iter()
             .flat_map(|item| {
-                let noise =
-                    Generator::new(item.seed).normal(channels * height * width, NoiseType::F32);
+                let noise = Generator::new(item.seed)
+                    .normal(channels * height * width, self.precision.noise_type());
                 latents::pack_planes(&noise, channels, height, width)
             })
             .collect();
