@@ -3,6 +3,9 @@
 //! The worker calls [`Engine`] and does not know which model runs behind it. No tensor type
 //! crosses this border: pictures are 8-bit RGB.
 
+#[cfg(feature = "native")]
+pub mod native;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,0 +1,92 @@
+//! Which model, on which device.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tintype_compute::{CpuDevice, Device, ReferenceDevice};
+use tintype_flux::pipeline::{ModelFiles, Precision};
+
+use super::StartError;
+
+/// Where a model comes from. Parsed from what a user says: `nano`, or a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// The model that ships inside the program.
+    Nano,
+    /// A folder in diffusers layout.
+    Directory(PathBuf),
+}
+
+impl FromStr for ModelSource {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        Ok(match name {
+            tintype_nano::NAME => Self::Nano,
+            folder => Self::Directory(folder.into()),
+        })
+    }
+}
+
+impl ModelSource {
+    pub(super) fn files(&self) -> Result<ModelFiles, StartError> {
+        match self {
+            Self::Nano => Ok(tintype_nano::model()),
+            Self::Directory(path) if path.is_dir() => Ok(ModelFiles::Directory(path.clone())),
+            Self::Directory(path) => Err(StartError::UnknownModel(path.display().to_string())),
+        }
+    }
+}
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceKind {
+    /// The fastest device that this machine has.
+    #[default]
+    Auto,
+    /// Plain loops: slow, readable, the oracle of the others.
+    Reference,
+    /// The processor's vector units.
+    Cpu,
+}
+
+/// The type that weights are held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dtype {
+    /// As precise as they are stored.
+    #[default]
+    F32,
+    /// Rounded to bf16; arithmetic stays in f32.
+    Bf16,
+}
+
+impl Dtype {
+    pub(super) fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+/// How to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceOptions {
+    /// What computes.
+    pub device: DeviceKind,
+    /// Threads; 0 means as many as the machine has. Their number changes no picture.
+    pub threads: usize,
+    /// The type that weights are held in.
+    pub dtype: Dtype,
+}
+
+impl DeviceOptions {
+    pub(super) fn open(self) -> Arc<dyn Device> {
+        match self.device {
+            DeviceKind::Auto | DeviceKind::Cpu => Arc::new(CpuDevice::new(self.threads)),
+            DeviceKind::Reference => Arc::new(ReferenceDevice),
+        }
+    }
+}
