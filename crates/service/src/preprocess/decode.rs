@@ -83,15 +83,15 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
         return Err(DecodeError::TooManyBytes);
     }
     let kind = sniff(bytes).ok_or(DecodeError::NotAPicture)?;
+    if kind == Kind::Jpeg && !jpeg_is_whole(bytes) {
+        return Err(DecodeError::Truncated);
+    }
     let reader = ImageReader::with_format(Cursor::new(bytes), kind.format());
     let mut decoder = reader.into_decoder().map_err(fault)?;
     let (width, height) = decoder.dimensions();
     // Checked before a byte of pixels is allocated: a small file can claim any size.
     if u64::from(width) * u64::from(height) > MAX_MEGAPIXELS * 1_000_000 {
         return Err(DecodeError::TooManyPixels { width, height });
-    }
-    if kind == Kind::Jpeg && !jpeg_is_whole(bytes) {
-        return Err(DecodeError::Truncated);
     }
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODED_BYTES);

@@ -90,8 +90,14 @@ impl Running {
             .collect()
     }
 
-    pub(super) fn stop(&self, task: TaskId, why: Stop) {
-        if let Some(held) = self.all().get(&task) {
+    /// Stops one of the claims that were asked about. The epoch tells it from a later claim of the
+    /// same task, which an answer that took its time does not mean.
+    pub(super) fn stop(&self, asked: &[(TaskId, Epoch)], task: TaskId, why: Stop) {
+        let all = self.all();
+        let held = all
+            .get(&task)
+            .filter(|held| asked.contains(&(held.task, held.epoch)));
+        if let Some(held) = held {
             held.stop(why);
         }
     }
@@ -124,5 +130,33 @@ impl Drop for Registered {
         {
             all.remove(&self.task);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_about_an_earlier_claim_does_not_stop_a_later_one() {
+        let running = Running::default();
+        let later = Arc::new(Held::new(TaskId(1), Epoch(2)));
+        let _registered = running.register(Arc::clone(&later));
+        running.stop(&[(TaskId(1), Epoch(1))], TaskId(1), Stop::Lost);
+        assert_eq!(later.why(), None);
+        running.stop(&[(TaskId(1), Epoch(2))], TaskId(1), Stop::Lost);
+        assert_eq!(later.why(), Some(Stop::Lost));
+        assert!(later.cancellation.is_cancelled());
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_claim_does_not_forget_a_later_one() {
+        let running = Running::default();
+        let earlier = running.register(Arc::new(Held::new(TaskId(1), Epoch(1))));
+        let later = running.register(Arc::new(Held::new(TaskId(1), Epoch(2))));
+        drop(earlier);
+        assert_eq!(running.claims(), [(TaskId(1), Epoch(2))]);
+        drop(later);
+        assert_eq!(running.claims(), []);
     }
 }

@@ -216,14 +216,12 @@ impl Worker {
         if !claims.is_empty() {
             match store.heartbeat(&claims, self.lease_from(now), now).await {
                 Ok(heard) => {
-                    heard
-                        .cancelled
-                        .iter()
-                        .for_each(|task| self.running.stop(*task, Stop::Cancel));
-                    heard
-                        .lost
-                        .iter()
-                        .for_each(|task| self.running.stop(*task, Stop::Lost));
+                    for task in heard.cancelled {
+                        self.running.stop(&claims, task, Stop::Cancel);
+                    }
+                    for task in heard.lost {
+                        self.running.stop(&claims, task, Stop::Lost);
+                    }
                 }
                 Err(error) => tracing::warn!(error = %error, "a heartbeat was not heard"),
             }

@@ -1,0 +1,387 @@
+//! A task store and a blob store that fail, hang or "lose power" when a test says so, and that
+//! tell when something has changed.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
+use tintype_domain::{
+    Epoch, Event, FileRecord, NewFile, NewTask, Outcome, OutputFile, Project, ProjectId, Task,
+    TaskId, TaskRef, UnixMillis,
+};
+use tintype_store::{
+    Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Store, TaskQuery,
+};
+use tokio::sync::watch;
+
+/// Where in a write the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Before,
+    After,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    /// How many of the next calls fail, by operation.
+    failures: HashMap<&'static str, u32>,
+    /// Which of the worker's writes is the last, counted from zero.
+    crash: Option<(u32, Moment)>,
+    writes: u32,
+}
+
+/// What both stores do wrong. Shared between them, so that their writes are one sequence.
+#[derive(Debug)]
+pub struct Faults {
+    plan: Mutex<Plan>,
+    crashed: watch::Sender<bool>,
+    changes: watch::Sender<u64>,
+}
+
+impl Faults {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            plan: Mutex::default(),
+            crashed: watch::channel(false).0,
+            changes: watch::channel(0).0,
+        })
+    }
+
+    /// The next `times` calls of an operation fail, as on a full disk.
+    pub fn fail(&self, operation: &'static str, times: u32) {
+        self.plan
+            .lock()
+            .expect("no panic")
+            .failures
+            .insert(operation, times);
+    }
+
+    /// How many planned failures of an operation are still to come.
+    pub fn left(&self, operation: &str) -> u32 {
+        *self
+            .plan
+            .lock()
+            .expect("no panic")
+            .failures
+            .get(operation)
+            .unwrap_or(&0)
+    }
+
+    /// The worker's write with this number never returns.
+    pub fn crash_at(&self, write: u32, moment: Moment) {
+        *self.plan.lock().expect("no panic") = Plan {
+            crash: Some((write, moment)),
+            ..Plan::default()
+        };
+        self.crashed.send_replace(false);
+    }
+
+    /// Everything works again.
+    pub fn none(&self) {
+        *self.plan.lock().expect("no panic") = Plan::default();
+    }
+
+    /// Waits for the write that does not return.
+    pub async fn crashed(&self) {
+        self.crashed
+            .subscribe()
+            .wait_for(|&crashed| crashed)
+            .await
+            .expect("the sender lives");
+    }
+
+    /// Whether that has happened.
+    pub fn has_crashed(&self) -> bool {
+        *self.crashed.borrow()
+    }
+
+    /// Told after every call.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn takes_failure(&self, operation: &str) -> bool {
+        let mut plan = self.plan.lock().expect("no panic");
+        let left = plan.failures.get_mut(operation).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    }
+
+    async fn crash_if_due(&self, number: u32, now: Moment) {
+        let due = self.plan.lock().expect("no panic").crash == Some((number, now));
+        if due {
+            self.crashed.send_replace(true);
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// One of the writes that make up a task's life.
+    async fn write<T>(&self, call: impl Future<Output = T>) -> T {
+        let number = {
+            let mut plan = self.plan.lock().expect("no panic");
+            plan.writes += 1;
+            plan.writes - 1
+        };
+        self.crash_if_due(number, Moment::Before).await;
+        let result = call.await;
+        self.crash_if_due(number, Moment::After).await;
+        result
+    }
+
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        if self.takes_failure(operation) {
+            return Err(Error::Unavailable {
+                reason: "the disk is full".to_owned(),
+            });
+        }
+        let result = match operation {
+            "record" | "complete" => self.write(call).await,
+            _ => call.await,
+        };
+        self.changes.send_modify(|changes| *changes += 1);
+        result
+    }
+}
+
+/// A task store with faults.
+pub struct FaultyStore {
+    pub inner: Arc<dyn Store>,
+    pub faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn create_project(&self, project: NewProject, now: UnixMillis) -> Result<Project, Error> {
+        self.faults
+            .call("create_project", self.inner.create_project(project, now))
+            .await
+    }
+
+    async fn project_by_key(&self, api_key: &str) -> Result<Option<Project>, Error> {
+        self.faults
+            .call("project_by_key", self.inner.project_by_key(api_key))
+            .await
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>, Error> {
+        self.faults.call("projects", self.inner.projects()).await
+    }
+
+    async fn use_nonce(
+        &self,
+        project: ProjectId,
+        nonce: &str,
+        now: UnixMillis,
+        keep_after: UnixMillis,
+    ) -> Result<bool, Error> {
+        self.faults
+            .call(
+                "use_nonce",
+                self.inner.use_nonce(project, nonce, now, keep_after),
+            )
+            .await
+    }
+
+    async fn submit(&self, task: NewTask, now: UnixMillis) -> Result<Task, Error> {
+        self.faults
+            .call("submit", self.inner.submit(task, now))
+            .await
+    }
+
+    async fn claim(&self, claim: Claim, now: UnixMillis) -> Result<Vec<Task>, Error> {
+        self.faults
+            .call("claim", self.inner.claim(claim, now))
+            .await
+    }
+
+    async fn heartbeat(
+        &self,
+        claims: &[(TaskId, Epoch)],
+        lease_until: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Heartbeat, Error> {
+        self.faults
+            .call("heartbeat", self.inner.heartbeat(claims, lease_until, now))
+            .await
+    }
+
+    async fn record(&self, progress: Vec<Progress>) -> Result<Vec<Fenced>, Error> {
+        self.faults
+            .call("record", self.inner.record(progress))
+            .await
+    }
+
+    async fn complete(
+        &self,
+        task: TaskId,
+        epoch: Epoch,
+        outcome: Outcome,
+        now: UnixMillis,
+    ) -> Result<Fenced, Error> {
+        self.faults
+            .call("complete", self.inner.complete(task, epoch, outcome, now))
+            .await
+    }
+
+    async fn release(&self, task: TaskId, epoch: Epoch, now: UnixMillis) -> Result<Fenced, Error> {
+        self.faults
+            .call("release", self.inner.release(task, epoch, now))
+            .await
+    }
+
+    async fn cancel(
+        &self,
+        task: &TaskRef,
+        project: ProjectId,
+        now: UnixMillis,
+    ) -> Result<Cancel, Error> {
+        self.faults
+            .call("cancel", self.inner.cancel(task, project, now))
+            .await
+    }
+
+    async fn reap(&self, max_attempts: u32, now: UnixMillis) -> Result<usize, Error> {
+        self.faults
+            .call("reap", self.inner.reap(max_attempts, now))
+            .await
+    }
+
+    async fn detail(
+        &self,
+        task: &TaskRef,
+        project: Option<ProjectId>,
+    ) -> Result<Option<Task>, Error> {
+        self.inner.detail(task, project).await
+    }
+
+    async fn list(&self, query: TaskQuery) -> Result<(Vec<Task>, u64), Error> {
+        self.inner.list(query).await
+    }
+
+    async fn events_since(&self, sequence: i64, limit: usize) -> Result<Vec<Event>, Error> {
+        self.inner.events_since(sequence, limit).await
+    }
+
+    async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error> {
+        self.faults
+            .call("output_at", self.inner.output_at(directory, name))
+            .await
+    }
+
+    async fn add_file(&self, file: NewFile) -> Result<(), Error> {
+        self.faults
+            .call("add_file", self.inner.add_file(file))
+            .await
+    }
+
+    async fn file_at(&self, directory: &str, name: &str) -> Result<Option<FileRecord>, Error> {
+        self.faults
+            .call("file_at", self.inner.file_at(directory, name))
+            .await
+    }
+
+    async fn file_by_name(
+        &self,
+        project: ProjectId,
+        name: &str,
+    ) -> Result<Option<FileRecord>, Error> {
+        self.faults
+            .call("file_by_name", self.inner.file_by_name(project, name))
+            .await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.faults.call("check", self.inner.check()).await
+    }
+}
+
+/// A blob store with faults: `put` and `get` may fail, and a `put` is a write like the others.
+#[derive(Debug)]
+pub struct FaultyBlobs {
+    pub inner: Arc<dyn ObjectStore>,
+    pub faults: Arc<Faults>,
+}
+
+impl FaultyBlobs {
+    fn fail_if_planned(&self, operation: &'static str) -> object_store::Result<()> {
+        if self.faults.takes_failure(operation) {
+            return Err(object_store::Error::Generic {
+                store: "faulty",
+                source: "no space left on device".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for FaultyBlobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("faulty blobs")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FaultyBlobs {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        self.fail_if_planned("put")?;
+        self.faults
+            .write(self.inner.put_opts(location, payload, options))
+            .await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(
+        &self,
+        location: &Path,
+        options: GetOptions,
+    ) -> object_store::Result<GetResult> {
+        self.fail_if_planned("get")?;
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: CopyOptions,
+    ) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}

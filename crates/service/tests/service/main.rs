@@ -1,0 +1,13 @@
+//! The service at the boundary that its callers see, over the real embedded store.
+
+mod authentication;
+mod bench;
+mod crash;
+mod faults;
+mod files;
+mod inputs;
+mod life;
+mod projects;
+mod stopping;
+mod submit;
+mod trouble;
