@@ -82,13 +82,14 @@ impl TransformerConfig {
             config.num_attention_heads,
             config.joint_attention_dim,
             config.pooled_projection_dim,
+            config.out_channels.unwrap_or(config.in_channels),
         ];
-        check(Self::COMPONENT, !sizes.contains(&0), "a size is 0")?;
+        check_sizes(Self::COMPONENT, &sizes)?;
         let axes = config.axes_dims_rope;
         check(
             Self::COMPONENT,
-            axes.iter().sum::<usize>() == config.attention_head_dim
-                && axes.iter().all(|axis| axis % 2 == 0),
+            axes.iter().all(|axis| axis % 2 == 0 && *axis <= MAX_SIZE)
+                && axes.iter().sum::<usize>() == config.attention_head_dim,
             "axes_dims_rope must be even and sum to attention_head_dim",
         )?;
         Ok(config)
@@ -172,7 +173,7 @@ impl VaeConfig {
         };
         check(
             Self::COMPONENT,
-            levels > 0
+            (1..=MAX_LEVELS).contains(&levels)
                 && plain(&config.down_block_types, "DownEncoderBlock2D")
                 && plain(&config.up_block_types, "UpDecoderBlock2D"),
             "every level must be a DownEncoderBlock2D and an UpDecoderBlock2D",
@@ -185,19 +186,17 @@ impl VaeConfig {
         let groups = config.norm_num_groups;
         check(
             Self::COMPONENT,
-            groups > 0
-                && config
-                    .block_out_channels
-                    .iter()
-                    .all(|c| *c > 0 && c % groups == 0),
+            groups > 0 && config.block_out_channels.iter().all(|c| c % groups == 0),
             "block_out_channels must be multiples of norm_num_groups",
         )?;
         let sizes = [
             config.in_channels,
             config.out_channels,
             config.latent_channels,
+            config.layers_per_block,
         ];
-        check(Self::COMPONENT, !sizes.contains(&0), "a size is 0")?;
+        check_sizes(Self::COMPONENT, &config.block_out_channels)?;
+        check_sizes(Self::COMPONENT, &sizes)?;
         Ok(config)
     }
 
@@ -262,8 +261,10 @@ impl T5Config {
             config.d_kv,
             config.d_ff,
             config.num_heads,
+            config.relative_attention_num_buckets,
+            config.relative_attention_max_distance,
         ];
-        check(Self::COMPONENT, !sizes.contains(&0), "a size is 0")?;
+        check_sizes(Self::COMPONENT, &sizes)?;
         // Two directions, each half exact and half logarithmic.
         let exact = config.relative_attention_num_buckets / 4;
         check(
@@ -342,7 +343,7 @@ impl ClipConfig {
             config.num_attention_heads,
             config.max_position_embeddings,
         ];
-        check(Self::COMPONENT, !sizes.contains(&0), "a size is 0")?;
+        check_sizes(Self::COMPONENT, &sizes)?;
         check(
             Self::COMPONENT,
             config
@@ -383,6 +384,18 @@ fn parse<T: DeserializeOwned>(
         )?;
     }
     serde_json::from_value(value).map_err(error)
+}
+
+/// No width of a model is above this; products of a few widths stay far from overflowing.
+const MAX_SIZE: usize = 1 << 20;
+
+/// No VAE has more levels: it would shrink a picture 32,768-fold.
+const MAX_LEVELS: usize = 16;
+
+fn check_sizes(component: &'static str, sizes: &[usize]) -> Result<(), Error> {
+    let fits = sizes.iter().all(|size| (1..=MAX_SIZE).contains(size));
+    let reason = format!("a size is 0 or above {MAX_SIZE}");
+    check(component, fits, &reason)
 }
 
 fn check(component: &'static str, holds: bool, reason: &str) -> Result<(), Error> {
@@ -434,6 +447,8 @@ mod tests {
                 .to_string()
                 .contains("axes_dims_rope")
         );
+        let error = TransformerConfig::parse(r#"{"num_attention_heads":18446744073709551615}"#);
+        assert!(error.expect_err("absurd").to_string().contains("a size is"));
         let error = VaeConfig::parse(r#"{"down_block_types":["AttnDownEncoderBlock2D"]}"#);
         assert!(
             error

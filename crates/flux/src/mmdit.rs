@@ -226,25 +226,28 @@ impl Mmdit {
     pub fn modulate(&self, embedded: &Tensor) -> Vec<Condition> {
         let device = &*self.device;
         let activated = device.silu(embedded);
-        let steps = activated.dim(1);
-        let double: Vec<Vec<DoubleModulation>> = self
-            .double_blocks
-            .iter()
-            .map(|block| block.modulations(&activated))
-            .collect();
-        let single: Vec<Vec<Tensor>> = self
-            .single_blocks
-            .iter()
-            .map(|block| block.modulations(&activated))
-            .collect();
-        let output = modulations(device, &self.output_modulation, &activated);
-        (0..steps)
-            .map(|step| Condition {
-                double: double.iter().map(|steps| steps[step].clone()).collect(),
-                single: single.iter().map(|steps| steps[step].clone()).collect(),
-                output: output[step].clone(),
-            })
-            .collect()
+        let mut conditions: Vec<Condition> =
+            modulations(device, &self.output_modulation, &activated)
+                .into_iter()
+                .map(|output| Condition {
+                    double: Vec::with_capacity(self.double_blocks.len()),
+                    single: Vec::with_capacity(self.single_blocks.len()),
+                    output,
+                })
+                .collect();
+        for block in &self.double_blocks {
+            for (condition, modulation) in conditions.iter_mut().zip(block.modulations(&activated))
+            {
+                condition.double.push(modulation);
+            }
+        }
+        for block in &self.single_blocks {
+            for (condition, modulation) in conditions.iter_mut().zip(block.modulations(&activated))
+            {
+                condition.single.push(modulation);
+            }
+        }
+        conditions
     }
 
     /// One evaluation. `latents` is `(batch, image_sequence, in_channels)`, `text` as

@@ -79,9 +79,7 @@ pub(super) fn group_norm(
         || (),
         |(), (sample, pixels)| {
             let (a, b) = &affine[sample];
-            for pixel in pixels.chunks_exact_mut(channels) {
-                simd::channel_affine(pixel, a, b, silu);
-            }
+            simd::channel_affine(pixels, a, b, silu);
             if let (false, Some(activation)) = (silu, activation) {
                 simd::activate(pixels, activation);
             }

@@ -81,11 +81,13 @@ vectorised! {
         }
     }
 
-    /// `x = x * a + b`, then SiLU if asked.
-    pub fn channel_affine(x: &mut [f32], a: &[f32], b: &[f32], silu: bool) {
-        for (x, (a, b)) in x.iter_mut().zip(a.iter().zip(b)) {
-            let y = *x * a + b;
-            *x = if silu { y * sigmoid(y) } else { y };
+    /// `x = x * a + b` channel by channel of every pixel, then SiLU if asked.
+    pub fn channel_affine(pixels: &mut [f32], a: &[f32], b: &[f32], silu: bool) {
+        for pixel in pixels.chunks_exact_mut(a.len()) {
+            for (x, (a, b)) in pixel.iter_mut().zip(a.iter().zip(b)) {
+                let y = *x * a + b;
+                *x = if silu { y * sigmoid(y) } else { y };
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use tintype_compute::{Activation, Conv2d, ConvGeometry, Device, GroupNorm, Tenso
 
 use super::{
     SAME,
-    parts::{EPS, MidBlock, Resnet},
+    parts::{EPS, MidBlock, Resnets},
 };
 use crate::{
     config::VaeConfig,
@@ -36,7 +36,7 @@ pub struct Decoder {
 /// Residual blocks, then the step to the next level (`UpDecoderBlock2D`).
 #[derive(Debug)]
 struct Level {
-    resnets: Vec<Resnet>,
+    resnets: Resnets,
     upsample: Option<Conv2d>,
 }
 
@@ -85,10 +85,7 @@ impl Decoder {
     /// One level alone (diffusers: `decoder.up_blocks[index]`).
     pub fn forward_level(&self, index: usize, input: &Tensor) -> Tensor {
         let level = &self.levels[index];
-        let mut x = input.clone();
-        for resnet in &level.resnets {
-            x = resnet.forward(&x);
-        }
+        let x = level.resnets.forward(input);
         match &level.upsample {
             Some(upsample) => self.device.conv2d(upsample, &x, None),
             None => x,
@@ -112,17 +109,13 @@ impl Level {
         let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
         let output = channels[index];
         let name = format!("decoder.up_blocks.{index}");
-        let resnets = (0..config.layers_per_block + 1)
-            .map(|layer| {
-                let input = match layer {
-                    0 => channels[index.saturating_sub(1)],
-                    _ => output,
-                };
-                let name = format!("{name}.resnets.{layer}");
-                let width = Width { input, output };
-                Resnet::load(loader, config, &name, width, device.clone())
-            })
-            .collect::<Result<_, _>>()?;
+        let width = Width {
+            input: channels[index.saturating_sub(1)],
+            output,
+        };
+        // One more than in the encoder.
+        let count = config.layers_per_block + 1;
+        let resnets = Resnets::load(loader, config, &name, width, count, device)?;
         let square = Width {
             input: output,
             output,

@@ -6,7 +6,7 @@ use tintype_compute::{Activation, Conv2d, ConvGeometry, Device, GroupNorm, Paddi
 
 use super::{
     SAME,
-    parts::{EPS, MidBlock, Resnet},
+    parts::{EPS, MidBlock, Resnets},
 };
 use crate::{
     config::VaeConfig,
@@ -42,7 +42,7 @@ pub struct Encoder {
 /// Residual blocks, then the step to the next level (`DownEncoderBlock2D`).
 #[derive(Debug)]
 struct Level {
-    resnets: Vec<Resnet>,
+    resnets: Resnets,
     downsample: Option<Conv2d>,
 }
 
@@ -91,10 +91,7 @@ impl Encoder {
     /// One level alone (diffusers: `encoder.down_blocks[index]`).
     pub fn forward_level(&self, index: usize, input: &Tensor) -> Tensor {
         let level = &self.levels[index];
-        let mut x = input.clone();
-        for resnet in &level.resnets {
-            x = resnet.forward(&x);
-        }
+        let x = level.resnets.forward(input);
         match &level.downsample {
             Some(downsample) => self.device.conv2d(downsample, &x, None),
             None => x,
@@ -117,17 +114,18 @@ impl Level {
         let channels = &config.block_out_channels;
         let output = channels[index];
         let name = format!("encoder.down_blocks.{index}");
-        let resnets = (0..config.layers_per_block)
-            .map(|layer| {
-                let input = match layer {
-                    0 => channels[index.saturating_sub(1)],
-                    _ => output,
-                };
-                let name = format!("{name}.resnets.{layer}");
-                let width = Width { input, output };
-                Resnet::load(loader, config, &name, width, device.clone())
-            })
-            .collect::<Result<_, _>>()?;
+        let width = Width {
+            input: channels[index.saturating_sub(1)],
+            output,
+        };
+        let resnets = Resnets::load(
+            loader,
+            config,
+            &name,
+            width,
+            config.layers_per_block,
+            device,
+        )?;
         let square = Width {
             input: output,
             output,

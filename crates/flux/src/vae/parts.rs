@@ -77,6 +77,45 @@ impl Resnet {
     }
 }
 
+/// The residual blocks of a level, one after the other; the first changes the channels.
+#[derive(Debug)]
+pub(super) struct Resnets {
+    first: Resnet,
+    rest: Vec<Resnet>,
+}
+
+impl Resnets {
+    /// `count` blocks, at least one, named `level.resnets.0` and so on.
+    pub fn load(
+        loader: &mut Loader<'_>,
+        config: &VaeConfig,
+        level: &str,
+        width: Width,
+        count: usize,
+        device: &Arc<dyn Device>,
+    ) -> Result<Self, Error> {
+        let mut load = |index: usize, width: Width| {
+            let name = format!("{level}.resnets.{index}");
+            Resnet::load(loader, config, &name, width, device.clone())
+        };
+        let square = Width {
+            input: width.output,
+            output: width.output,
+        };
+        Ok(Self {
+            first: load(0, width)?,
+            rest: (1..count)
+                .map(|index| load(index, square))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub fn forward(&self, input: &Tensor) -> Tensor {
+        let first = self.first.forward(input);
+        self.rest.iter().fold(first, |x, resnet| resnet.forward(&x))
+    }
+}
+
 /// One head of attention over all pixels, added to the input.
 #[derive(Debug)]
 pub struct SpatialAttention {

@@ -42,8 +42,7 @@ impl Loader<'_> {
     /// `width`. Queries, keys and values are computed by one product this way.
     pub fn joined(&mut self, names: &[String], width: Width, bias: bool) -> Result<Linear, Error> {
         let Width { input, output } = width;
-        let mut weight = Vec::with_capacity(names.len() * input * output);
-        let mut biases = Vec::new();
+        let (mut weight, mut biases) = (Vec::new(), Vec::new());
         for name in names {
             let part = self
                 .weights
