@@ -1,1 +1,61 @@
-fn main() {}
+//! The one binary, `tintype`: parses the command line and hands over to a command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod assembly;
+mod data_folder;
+mod edit;
+mod generate;
+mod greeting;
+mod logs;
+mod models;
+mod picture_command;
+mod picture_file;
+mod project;
+mod serve;
+mod settings;
+mod signals;
+
+/// Pictures from models of the FLUX family: an image service of your own, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "tintype", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    Serve(serve::ServeArguments),
+    /// Draw a picture from a prompt, without a server.
+    Generate(generate::GenerateArguments),
+    /// Change a picture as an instruction says, without a server.
+    Edit(edit::EditArguments),
+    /// Make and manage projects.
+    #[command(subcommand)]
+    Project(project::ProjectCommand),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Serve(command) => command.run(),
+        Command::Generate(command) => command.run(),
+        Command::Edit(command) => command.run(),
+        Command::Project(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tintype: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "help_tests.rs"]
+mod help_tests;

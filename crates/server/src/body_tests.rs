@@ -1,3 +1,5 @@
+//! Bodies as they arrive, well-formed and not.
+
 use axum::http::HeaderValue;
 
 use super::*;

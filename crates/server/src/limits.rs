@@ -32,7 +32,9 @@ impl Default for Limits {
             body_idle_seconds: 20,
             // 100 MB over a 2 Mbit/s line take under seven minutes.
             body_total_seconds: 600,
-            head_seconds: 15,
+            // Also how long an idle connection is kept: clients poll every few seconds, and one
+            // that polls just when its connection is closed sees a failure.
+            head_seconds: 60,
             connections: 1024,
         }
     }

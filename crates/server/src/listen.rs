@@ -32,7 +32,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     grace: Duration,
 ) {
-    let connections = Arc::new(Semaphore::new(limits.connections));
+    let most = u32::try_from(limits.connections).unwrap_or(u32::MAX).max(1);
+    let connections = Arc::new(Semaphore::new(most as usize));
     let (stopping, stopped) = watch::channel(());
     let mut builder = http1::Builder::new();
     builder
@@ -70,8 +71,7 @@ pub async fn serve(
     drop(listener);
     drop(stopping);
     // Every connection holds a permit: all of them back means that all have ended.
-    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    if tokio::time::timeout(grace, connections.acquire_many(all))
+    if tokio::time::timeout(grace, connections.acquire_many(most))
         .await
         .is_err()
     {

@@ -1,3 +1,5 @@
+//! Tasks of every kind, as they look on the wire.
+
 use serde_json::json;
 use tintype_domain::{
     AccessKey, Epoch, ExitCode, FileId, ProjectId, TaskId, TaskToken, ToolSlug, task::transition,

@@ -1,0 +1,28 @@
+//! The help texts, as published.
+
+use clap::CommandFactory;
+
+use super::*;
+
+/// The help texts are read by people: a change of them is seen in review.
+#[test]
+fn help_reads_as_published() {
+    for path in [&[][..], &["serve"], &["project", "create"]] {
+        let mut command = Arguments::command().term_width(90);
+        command.build();
+        let command = path.iter().fold(&mut command, |command, name| {
+            command.find_subcommand_mut(name).expect("a subcommand")
+        });
+        let name = if path.is_empty() {
+            "tintype".to_owned()
+        } else {
+            path.join("_")
+        };
+        insta::assert_snapshot!(format!("help_{name}"), command.render_long_help());
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Arguments::command().debug_assert();
+}

@@ -1,0 +1,261 @@
+//! `tintype serve`: opens everything, serves until a signal, and leaves in good order.
+
+use std::io::{IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use tintype_domain::WorkerId;
+use tintype_server::{BaseUrl, Options, listen, router};
+use tintype_service::worker::{Worker, WorkerConfig, WorkerHandle};
+use tintype_service::{Service, ServiceConfig};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::data_folder::DataFolder;
+use crate::greeting::Greeting;
+use crate::models::Models;
+use crate::settings::{Overrides, Settings};
+use crate::signals::Signals;
+use crate::{assembly, logs};
+
+/// What requests in hand get to be answered when the service stops: answers take milliseconds,
+/// a client in the middle of a body may need a moment.
+const REQUEST_GRACE: Duration = Duration::from_secs(5);
+
+/// A stopping service is gone after this long; the worker's own drain ends before.
+const STOP_TIMEOUT: Duration = Duration::from_secs(19);
+
+/// What blocking work that nobody waits for gets at the very end.
+const RUNTIME_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The command line of `serve`.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct ServeArguments {
+    /// Configuration file [default: tintype.toml here or in the data folder, if there is one].
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TINTYPE_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+    /// Address and port to listen on [default: 127.0.0.1:8787].
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "TINTYPE_LISTEN",
+        hide_env_values = true
+    )]
+    listen: Option<String>,
+    /// Folder for everything that is kept [default: ~/.local/share/tintype].
+    #[arg(long, value_name = "DIR", env = "TINTYPE_DATA", hide_env_values = true)]
+    data: Option<PathBuf>,
+    /// Where clients reach the service, such as https://pictures.example: the addresses of
+    /// pictures begin with it. Without it they begin with the host that the client used.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TINTYPE_PUBLIC_URL",
+        hide_env_values = true
+    )]
+    public_url: Option<String>,
+    /// The bundled model, nano, or the folder of a FLUX model in diffusers' layout
+    /// [default: nano].
+    #[arg(
+        long,
+        value_name = "NAME|DIR",
+        env = "TINTYPE_MODEL",
+        hide_env_values = true
+    )]
+    model: Option<String>,
+    /// Threads of the engine [default: all cores].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "TINTYPE_THREADS",
+        hide_env_values = true
+    )]
+    threads: Option<usize>,
+}
+
+const AFTER_HELP: &str = "\
+The configuration file knows the same settings and more; the environment wins over the file, \
+and a flag over both:
+
+  listen = \"127.0.0.1:8787\"
+  model = \"nano\"
+  danger_allow_private_addresses = false   # fetch input images from private networks
+
+  [tools.\"black-forest-labs/flux-kontext-max\"]
+  model = \"/models/FLUX.1-Kontext-dev\"
+
+  [limits]
+  body_bytes = 33554432
+  multipart_bytes = 105906176
+
+In the environment these are TINTYPE_DANGER_ALLOW_PRIVATE_ADDRESSES, TINTYPE_LIMITS__BODY_BYTES \
+and so on. TINTYPE_LOG sets what is logged, such as debug or warn,tintype_server=info.
+
+SIGTERM or Control-C lets the running step finish and stops within 20 seconds; nothing that was \
+accepted is lost. A second one stops at once.";
+
+impl ServeArguments {
+    /// Serves until a signal comes.
+    ///
+    /// # Errors
+    /// What keeps the service from starting, for the person at the terminal.
+    pub fn run(self) -> anyhow::Result<()> {
+        logs::start();
+        let overrides = Overrides {
+            listen: self.listen,
+            data: self.data,
+            public_url: self.public_url,
+            model: self.model,
+            threads: self.threads,
+        };
+        let settings = Settings::load(self.config.as_deref(), overrides)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the runtime")?;
+        let served = runtime.block_on(serve(settings));
+        runtime.shutdown_timeout(RUNTIME_TIMEOUT);
+        served
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    // Loading a large model takes a while; a signal does not wait for it.
+    let running = tokio::select! {
+        running = Running::start(settings) => running?,
+        signal = signals.next() => {
+            tracing::info!("{signal}: stopped before the service was up");
+            return Ok(());
+        }
+    };
+    let signal = signals.next().await;
+    tracing::info!("{signal}: finishing what runs; once more stops at once");
+    signals.exit_on_next();
+    running.stop().await;
+    Ok(())
+}
+
+/// A service that is up.
+struct Running {
+    server: JoinHandle<()>,
+    /// Dropped to tell the server to stop.
+    stop: oneshot::Sender<()>,
+    worker: WorkerHandle,
+}
+
+impl Running {
+    async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let data = DataFolder::at(&settings.data)?;
+        let store = Arc::new(data.store()?);
+        let listener = bind(&settings.listen).await?;
+        let address = listener
+            .local_addr()
+            .context("cannot tell which port was taken")?;
+        let config = ServiceConfig {
+            fetch: settings.fetch_limits(),
+            ..ServiceConfig::new(
+                settings
+                    .public_url
+                    .clone()
+                    .unwrap_or_else(|| local_url(address)),
+            )
+        };
+        let options = Options {
+            base_url: match settings.public_url {
+                Some(_) => BaseUrl::Configured,
+                None => BaseUrl::FromRequest,
+            },
+            limits: settings.limits.clone(),
+        };
+        let models = tokio::task::spawn_blocking(move || Models::open(&settings));
+        let models = models.await.context("opening the models failed")??;
+        let service = assembly::service(config, &data, store).await?;
+        // Only now: keys that were shown by a start that failed would be lost.
+        let new_keys = service.ensure_default_project().await?;
+        let worker = spawn_worker(&service, &models);
+        greet(&Greeting {
+            public_url: service.public_url(),
+            data: data.path(),
+            models: models.descriptions(),
+            new_keys: new_keys.as_ref(),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let router = router(service, &options);
+        let server = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            listen::serve(listener, router, &options.limits, stopped, REQUEST_GRACE).await;
+        });
+        Ok(Self {
+            server,
+            stop,
+            worker,
+        })
+    }
+
+    async fn stop(self) {
+        drop(self.stop);
+        let all = async { tokio::join!(self.worker.drain(), self.server) };
+        match tokio::time::timeout(STOP_TIMEOUT, all).await {
+            Ok(_) => tracing::info!("stopped"),
+            Err(_) => tracing::warn!("stopped in the middle; the rest runs after the next start"),
+        }
+    }
+}
+
+fn spawn_worker(service: &Arc<Service>, models: &Models) -> WorkerHandle {
+    let id = WorkerId(format!("serve-{}", std::process::id()));
+    Worker::spawn(
+        service.clone(),
+        models.engines().clone(),
+        WorkerConfig::new(id),
+    )
+}
+
+async fn bind(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another program uses this port; choose another one \
+                                              with --listen"
+                .to_owned(),
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege; choose another one with --listen".to_owned()
+            }
+            std::io::ErrorKind::InvalidInput => {
+                "write it as address and port, such as 127.0.0.1:8787".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        anyhow!("cannot listen on {address}: {help}")
+    })
+}
+
+/// How this machine reaches a service that listens there.
+fn local_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// A reader that has gone away is no reason to stop serving.
+fn greet(greeting: &Greeting<'_>) {
+    let mut output = std::io::stdout().lock();
+    let text = greeting.text(output.is_terminal());
+    let _ = output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush());
+}

@@ -1,0 +1,291 @@
+//! What an operator decides: built-in values, then the configuration file, then the environment
+//! (`TINTYPE_…`), then flags. The later one wins.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use tintype_catalog::Catalog;
+use tintype_domain::ToolSlug;
+use tintype_server::Limits;
+use tintype_service::FetchLimits;
+use url::Url;
+
+/// The configuration file that is read without being named, in the working folder or in the data
+/// folder.
+const FILE_NAME: &str = "tintype.toml";
+
+/// Variables with our prefix that are not settings.
+const NOT_SETTINGS: [&str; 2] = ["config", "log"];
+
+/// All settings of `tintype serve`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Address and port to listen on.
+    pub listen: String,
+    /// The folder for everything that is kept.
+    pub data: PathBuf,
+    /// Where clients reach the service; derived from `listen` when not given.
+    pub public_url: Option<String>,
+    /// `nano`, or a diffusers folder.
+    pub model: String,
+    /// Threads of the engine; all cores when not given.
+    pub threads: Option<usize>,
+    /// Lets clients make this machine fetch from private addresses.
+    pub danger_allow_private_addresses: bool,
+    /// Settings of single tools, by `owner/model`.
+    pub tools: BTreeMap<String, ToolSettings>,
+    /// Bounds of the HTTP border.
+    pub limits: Limits,
+    /// Bounds for fetching pictures from addresses that clients name.
+    pub fetch: FetchSettings,
+}
+
+/// What may differ from tool to tool.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ToolSettings {
+    /// `nano`, or a diffusers folder.
+    pub model: Option<String>,
+}
+
+/// How pictures are fetched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FetchSettings {
+    /// Seconds to connect.
+    pub connect_seconds: u64,
+    /// Seconds for everything.
+    pub total_seconds: u64,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        let limits = FetchLimits::default();
+        Self {
+            connect_seconds: limits.connect_timeout.as_secs(),
+            total_seconds: limits.total_timeout.as_secs(),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8787".to_owned(),
+            data: default_data_folder(),
+            public_url: None,
+            model: crate::models::BUNDLED.to_owned(),
+            threads: None,
+            danger_allow_private_addresses: false,
+            tools: BTreeMap::new(),
+            limits: Limits::default(),
+            fetch: FetchSettings::default(),
+        }
+    }
+}
+
+/// What came on the command line (or in the variable that `--help` names beside a flag).
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Overrides {
+    /// See [`Settings::listen`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// See [`Settings::data`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// See [`Settings::public_url`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// See [`Settings::model`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// See [`Settings::threads`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+}
+
+impl Settings {
+    /// Reads everything there is.
+    ///
+    /// # Errors
+    /// A file that was named and is not there, a setting that does not exist or does not fit.
+    pub fn load(file: Option<&Path>, overrides: Overrides) -> anyhow::Result<Self> {
+        let file = match file {
+            Some(file) if !file.is_file() => {
+                bail!("there is no configuration file {}", file.display())
+            }
+            Some(file) => Some(file.to_owned()),
+            None => Self::file_without_a_name(&overrides),
+        };
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = &file {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let figment = figment
+            .merge(Env::prefixed("TINTYPE_").ignore(&NOT_SETTINGS).split("__"))
+            .merge(Serialized::defaults(overrides));
+        let settings: Self = figment
+            .extract()
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        settings.check().with_context(|| match &file {
+            Some(file) => format!("the configuration (with {}) cannot be used", file.display()),
+            None => "the configuration cannot be used".to_owned(),
+        })?;
+        Ok(settings)
+    }
+
+    fn file_without_a_name(overrides: &Overrides) -> Option<PathBuf> {
+        let data = overrides.data.clone().unwrap_or_else(default_data_folder);
+        let candidates = [PathBuf::from(FILE_NAME), data.join(FILE_NAME)];
+        candidates.into_iter().find(|candidate| candidate.is_file())
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let catalog = Catalog::builtin();
+        for name in self.tools.keys() {
+            if slug(name).and_then(|slug| catalog.tool(&slug)).is_none() {
+                let known: Vec<String> = catalog
+                    .tools()
+                    .iter()
+                    .map(|tool| tool.slug().to_string())
+                    .collect();
+                bail!(
+                    "there is no tool \"{name}\"; there are {}",
+                    known.join(" and ")
+                );
+            }
+        }
+        if let Some(url) = &self.public_url {
+            check_public_url(url)?;
+        }
+        if self.threads == Some(0) {
+            bail!("threads must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// The model of each tool that has one of its own.
+    pub fn tool_models(&self) -> impl Iterator<Item = (ToolSlug, &str)> {
+        self.tools
+            .iter()
+            .filter_map(|(name, tool)| Some((slug(name)?, tool.model.as_deref()?)))
+    }
+
+    /// How pictures are fetched.
+    pub fn fetch_limits(&self) -> FetchLimits {
+        FetchLimits {
+            connect_timeout: Duration::from_secs(self.fetch.connect_seconds),
+            total_timeout: Duration::from_secs(self.fetch.total_seconds),
+            danger_allow_private_addresses: self.danger_allow_private_addresses,
+        }
+    }
+}
+
+fn slug(name: &str) -> Option<ToolSlug> {
+    name.split_once('/')
+        .map(|(owner, model)| ToolSlug::new(owner, model))
+}
+
+fn check_public_url(text: &str) -> anyhow::Result<()> {
+    let url = Url::parse(text).ok();
+    let usable = url.is_some_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if usable {
+        return Ok(());
+    }
+    bail!("public-url must be an address like https://pictures.example, not \"{text}\"")
+}
+
+/// `$XDG_DATA_HOME/tintype`, or `~/.local/share/tintype`, or beside the caller.
+pub fn default_data_folder() -> PathBuf {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let shared = named("XDG_DATA_HOME").map(PathBuf::from);
+    let shared = shared.or_else(|| Some(PathBuf::from(named("HOME")?).join(".local/share")));
+    shared.map_or_else(
+        || PathBuf::from("tintype-data"),
+        |shared| shared.join("tintype"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        listen = "0.0.0.0:80"
+        public_url = "https://pictures.example"
+        threads = 2
+        [tools."black-forest-labs/flux-kontext-max"]
+        model = "/models/kontext"
+        [limits]
+        connections = 7
+        [fetch]
+        total_seconds = 3
+    "#;
+
+    fn load(text: &str, overrides: Overrides) -> anyhow::Result<Settings> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("any.toml");
+        std::fs::write(&file, text)?;
+        Settings::load(Some(&file), overrides)
+    }
+
+    fn failure(text: &str) -> String {
+        format!(
+            "{:#}",
+            load(text, Overrides::default()).expect_err("the file is wrong")
+        )
+    }
+
+    #[test]
+    fn a_file_is_read_and_flags_win_over_it() {
+        let flags = Overrides {
+            threads: Some(5),
+            ..Overrides::default()
+        };
+        let settings = load(TEXT, flags).expect("a good file");
+        assert_eq!(
+            (settings.listen.as_str(), settings.threads),
+            ("0.0.0.0:80", Some(5))
+        );
+        assert_eq!(settings.limits.connections, 7);
+        assert_eq!(settings.limits.body_bytes, Limits::default().body_bytes);
+        assert_eq!(
+            settings.fetch_limits().total_timeout,
+            Duration::from_secs(3)
+        );
+        let models: Vec<_> = settings.tool_models().collect();
+        let kontext = ToolSlug::new("black-forest-labs", "flux-kontext-max");
+        assert_eq!(models, [(kontext, "/models/kontext")]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        assert!(failure("lisen = \"x\"").contains("lisen"));
+        assert!(failure("threads = \"many\"").contains("threads"));
+        assert!(failure("threads = 0").contains("threads"));
+        assert!(failure("public_url = \"pictures.example\"").contains("public-url"));
+        assert!(failure("[tools.\"a/b\"]\nmodel = \"x\"").contains("there is no tool \"a/b\""));
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let error = Settings::load(Some(Path::new("/nowhere/t.toml")), Overrides::default());
+        assert!(
+            error
+                .expect_err("no such file")
+                .to_string()
+                .contains("/nowhere/t.toml")
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The whole program, as its users meet it: a real process, a real socket, the bundled model.
+//!
+//! Tests wait by asking the API again, with bounds that only a hung server reaches.
+
+mod bad_input;
+mod client;
+mod commands;
+mod full_disk;
+mod kill;
+mod seeds;
+mod server;
