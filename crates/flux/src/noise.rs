@@ -10,7 +10,7 @@
 //!   drawn again where the number is not a multiple of 16 (`normal_fill` in
 //!   `aten/src/ATen/native/cpu/DistributionTemplates.h`);
 //! - those blocks use the polynomial logarithm, sine and cosine of Cephes with fused
-//!   multiply-adds, not the C library's, and so must we ([`cephes`]).
+//!   multiply-adds, not the C library's, and so must we.
 
 /// The number of samples that are drawn together, and the least number for which that is done.
 const BLOCK: usize = 16;

@@ -176,11 +176,10 @@ impl Pipeline {
         let clip = ClipTextEncoder::load(&config, weights, device.clone())
             .map_err(wrap("text_encoder"))?;
         let (config, weights) = load("text_encoder_2")?;
-        let t5 = T5Encoder::load(&config, weights, device.clone())
-            .map_err(wrap("text_encoder_2"))?;
+        let t5 =
+            T5Encoder::load(&config, weights, device.clone()).map_err(wrap("text_encoder_2"))?;
         let (config, weights) = load("transformer")?;
-        let mmdit =
-            Mmdit::load(&config, weights, device.clone()).map_err(wrap("transformer"))?;
+        let mmdit = Mmdit::load(&config, weights, device.clone()).map_err(wrap("transformer"))?;
         let (config, weights) = load("vae")?;
         let vae = Vae::load(&config, weights, device).map_err(wrap("vae"))?;
         Ok(Self {
@@ -224,13 +223,11 @@ impl Plan {
                 source: source.into(),
             }
         };
-        let transformer = TransformerConfig::parse(&config("transformer")?)
-            .map_err(wrap("transformer"))?;
+        let transformer =
+            TransformerConfig::parse(&config("transformer")?).map_err(wrap("transformer"))?;
         let vae = VaeConfig::parse(&config("vae")?).map_err(wrap("vae"))?;
-        let clip =
-            ClipConfig::parse(&config("text_encoder")?).map_err(wrap("text_encoder"))?;
-        let t5 =
-            T5Config::parse(&config("text_encoder_2")?).map_err(wrap("text_encoder_2"))?;
+        let clip = ClipConfig::parse(&config("text_encoder")?).map_err(wrap("text_encoder"))?;
+        let t5 = T5Config::parse(&config("text_encoder_2")?).map_err(wrap("text_encoder_2"))?;
         check_widths(&transformer, &vae, &clip, &t5)?;
         let scheduler =
             SchedulerConfig::from_json(&files.text("scheduler/scheduler_config.json")?)?;
@@ -278,24 +275,38 @@ fn check_widths(
 ) -> Result<(), Error> {
     let token_channels = vae.latent_channels * PATCH * PATCH;
     let pairs = [
-        ("transformer.in_channels", transformer.in_channels, "four times vae.latent_channels", token_channels),
-        ("the transformer's output", transformer.output_features(), "its input", transformer.in_channels),
-        ("transformer.joint_attention_dim", transformer.joint_attention_dim, "text_encoder_2.d_model", t5.d_model),
-        ("transformer.pooled_projection_dim", transformer.pooled_projection_dim, "text_encoder.hidden_size", clip.hidden_size),
+        (
+            "transformer.in_channels",
+            transformer.in_channels,
+            "four times vae.latent_channels",
+            token_channels,
+        ),
+        (
+            "the transformer's output",
+            transformer.output_features(),
+            "its input",
+            transformer.in_channels,
+        ),
+        (
+            "transformer.joint_attention_dim",
+            transformer.joint_attention_dim,
+            "text_encoder_2.d_model",
+            t5.d_model,
+        ),
+        (
+            "transformer.pooled_projection_dim",
+            transformer.pooled_projection_dim,
+            "text_encoder.hidden_size",
+            clip.hidden_size,
+        ),
     ];
     match pairs.iter().find(|(_, a, _, b)| a != b) {
-        Some((left, a, right, b)) => {
-            Err(Error::Mismatch(format!("{left} is {a}, {right} is {b}")))
-        }
+        Some((left, a, right, b)) => Err(Error::Mismatch(format!("{left} is {a}, {right} is {b}"))),
         None => Ok(()),
     }
 }
 
-fn check_vocabulary(
-    folder: &str,
-    tokenizer: &Tokenizer,
-    vocab_size: usize,
-) -> Result<(), Error> {
+fn check_vocabulary(folder: &str, tokenizer: &Tokenizer, vocab_size: usize) -> Result<(), Error> {
     match tokenizer.ids() {
         ids if ids > vocab_size => Err(Error::Mismatch(format!(
             "{folder} gives ids up to {}, its text encoder knows {vocab_size}",
