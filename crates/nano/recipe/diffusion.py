@@ -28,11 +28,11 @@ from tokenizer_files import T5_LENGTH
 from transformer import pack, position_ids
 from velocity import velocity
 
-STEPS = 5000
-DECAY_SHARE = 0.2  # the last fifth of the steps brings the rate to zero
+STEPS = 4200
+DECAY_SHARE = 0.45  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
-BATCH = (24, 14)  # pictures, edits: about as many tokens
-POOL_START, POOL_LIMIT, POOL_GROWTH = (600, 350), (8000, 5000), (3, 2)
+BATCH = (14, 8)  # pictures, edits: about as many tokens
+POOL_START, POOL_LIMIT, POOL_GROWTH = (600, 350), (8000, 5000), (2, 1)
 SQUARE_SHARE, FEWEST_IN_POOL = 0.7, 12
 OBJECT_WEIGHT = 3.0
 PROMPT_DROPOUT = 0.04
@@ -92,7 +92,7 @@ class Pool:
 
     def fresh_scene(self, size, early: bool) -> Scene:
         while True:
-            count = self.rng.choices((1, 2, 3), weights=(70, 27, 3) if early else (40, 40, 20))[0]
+            count = self.rng.choices((1, 2, 3), weights=(70, 27, 3) if early else (50, 38, 12))[0]
             scene = random_scene(self.rng, count, *size)
             if not held_out(scene):
                 return scene
