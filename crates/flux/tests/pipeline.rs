@@ -299,6 +299,37 @@ fn complaint(damage: impl Fn(&Path)) -> String {
         .to_string()
 }
 
+#[test]
+fn without_a_tintype_json_a_model_has_the_defaults_of_flux() {
+    // steps, guidance, T5 tokens, what a side is a multiple of
+    let cases = [
+        ("schnell", (4, 3.5, 256, 8)),
+        ("dev", (28, 3.5, 512, 16)),
+        ("kontext", (28, 2.5, 512, 4)),
+    ];
+    for (case, expected) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let model = folder.path().join(format!("my-{case}"));
+        copy_folder(&golden(case).join("model"), &model);
+        std::fs::remove_file(model.join("tintype.json")).expect("a file");
+        let files = ModelFiles::Directory(model);
+        let pipeline = Pipeline::open(&files, Arc::new(ReferenceDevice)).expect("a model");
+        let settings = pipeline.settings();
+        let found = (
+            settings.steps,
+            settings.guidance,
+            settings.max_sequence_length,
+            settings.native.multiple,
+        );
+        assert_eq!(found, expected, "{case}");
+        assert_eq!(settings.name, format!("my-{case}"));
+        assert_eq!(
+            (settings.native.area, settings.true_cfg),
+            (1024 * 1024, 1.0)
+        );
+    }
+}
+
 fn replace(folder: &Path, file: &str, from: &str, to: &str) {
     let path = folder.join(file);
     let text = std::fs::read_to_string(&path).expect("a text file");
