@@ -5,6 +5,7 @@ use object_store::{ObjectStoreExt, PutPayload, path::Path};
 use rand::Rng;
 use tintype_domain::{AccessKey, FileId, FileRecord, ProjectId};
 
+use crate::cause::root_cause;
 use crate::preprocess::sniff;
 use crate::{FileAnswer, Service, ServiceError};
 
@@ -56,7 +57,7 @@ impl Service {
                 );
                 Ok(None)
             }
-            Err(error) => Err(ServiceError::Blobs(error.to_string())),
+            Err(error) => Err(ServiceError::Blobs(root_cause(&error))),
         }
     }
 
@@ -67,7 +68,7 @@ impl Service {
             .await;
         written
             .map(drop)
-            .map_err(|error| ServiceError::Blobs(error.to_string()))
+            .map_err(|error| ServiceError::Blobs(root_cause(&error)))
     }
 
     /// Keeps the bytes of an upload, then its record.

@@ -4,6 +4,7 @@
 
 pub mod api;
 mod authentication;
+mod cause;
 mod clock;
 mod files;
 mod networks;

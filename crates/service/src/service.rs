@@ -9,6 +9,7 @@ use tintype_domain::{Task, TaskRef, UnixMillis};
 use tintype_store::Store;
 use tokio::sync::Notify;
 
+use crate::cause::root_cause;
 use crate::preprocess::fetch::{FetchLimits, Fetcher};
 use crate::{Clock, Principal, SealingKey, ServiceError};
 
@@ -112,7 +113,7 @@ impl Service {
         // Any answer will do, the file need not exist: the question is whether one comes.
         match self.blobs.head(&Path::from("ready")).await {
             Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(ServiceError::Blobs(error.to_string())),
+            Err(error) => Err(ServiceError::Blobs(root_cause(&error))),
         }
     }
 

@@ -18,6 +18,7 @@ use reqwest::{Client, Response};
 use url::{Host, Url};
 
 use super::{MAX_IMAGE_BYTES, MAX_IMAGE_MEGABYTES};
+use crate::cause::root_cause;
 use crate::networks;
 
 /// Redirects at most: some hosts chain two or three.
@@ -154,7 +155,7 @@ impl Fetcher {
             .connect_timeout(self.limits.connect_timeout)
             .user_agent(concat!("tintype/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| FetchError::Client(error.to_string()))?;
+            .map_err(|error| FetchError::Client(root_cause(&error)))?;
         Ok(self.client.get_or_init(|| client))
     }
 

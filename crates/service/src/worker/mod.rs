@@ -36,12 +36,14 @@ const POLL: Duration = Duration::from_secs(1);
 /// A task that took three workers down is not given to a fourth.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// How long a drain waits for steps and uploads to end. With [`GIVE_BACK_TIMEOUT`] below 20
-/// seconds, within which a stopping server must be gone.
+/// How long a drain waits for steps and uploads to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long giving back the rest may take after that.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a drain takes at most, whatever hangs: a stopping server must be gone within 20 seconds.
+const DRAIN_LIMIT: Duration = Duration::from_secs(19);
 
 /// Which engine draws for which tool. Several tools may share one.
 pub type Engines = HashMap<ToolSlug, Arc<dyn Engine>>;
@@ -98,8 +100,10 @@ impl WorkerHandle {
     /// and gives their tasks back, and returns when all of that is done, in less than 20 seconds.
     pub async fn drain(mut self) {
         self.draining.send_replace(true);
-        if let Err(error) = (&mut self.task).await {
-            tracing::error!(error = %error, "the worker did not stop in good order");
+        match timeout(DRAIN_LIMIT, &mut self.task).await {
+            Ok(Ok(())) => tracing::info!("the worker has stopped"),
+            Ok(Err(error)) => tracing::error!(error = %error, "the worker stopped with a panic"),
+            Err(_) => tracing::error!("the store did not let the worker stop in good order"),
         }
     }
 }

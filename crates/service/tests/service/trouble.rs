@@ -77,7 +77,7 @@ async fn a_full_disk_under_the_pictures_fails_with_what_to_do() {
     let _worker = bench.worker();
     bench.faults.fail("put", u32::MAX);
     let reason = "The picture was drawn but could not be stored: the file store cannot be used \
-                  right now:";
+                  right now: no space left on device. Free space on the server's disk";
     assert_failed(&run(&bench).await, ExitCode::STORAGE, reason);
     bench.faults.none();
     assert_eq!(run(&bench).await.exit_code, Some(ExitCode::SUCCESS));
