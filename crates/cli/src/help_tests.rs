@@ -7,7 +7,14 @@ use super::*;
 /// The help texts are read by people: a change of them is seen in review.
 #[test]
 fn help_reads_as_published() {
-    for path in [&[][..], &["serve"], &["project", "create"]] {
+    let paths: [&[&str]; 5] = [
+        &[],
+        &["serve"],
+        &["generate"],
+        &["edit"],
+        &["project", "create"],
+    ];
+    for path in paths {
         let mut command = Arguments::command().term_width(90);
         command.build();
         let command = path.iter().fold(&mut command, |command, name| {

@@ -63,7 +63,8 @@ pub struct PictureArguments {
         hide_env_values = true
     )]
     threads: Option<usize>,
-    /// Where the picture goes; PNG or JPEG by its ending. An existing file is replaced.
+    /// Where the picture goes; PNG or JPEG by its ending. An existing file is replaced
+    /// [default: tintype-SEED.png, of an edit IMAGE-edited.png].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print seed, size, steps and seconds per stage as JSON.
@@ -104,7 +105,10 @@ impl PictureArguments {
     /// # Errors
     /// When the model cannot be opened, refuses the job or fails, or the picture cannot be written.
     pub fn run(self, task: Task) -> anyhow::Result<()> {
-        let seed = self.seed.unwrap_or_else(|| rand::rng().random());
+        // A generator keeps 32 bits of its seed: more would only be harder to type.
+        let seed = self
+            .seed
+            .unwrap_or_else(|| rand::rng().random::<u32>().into());
         let output = self.output.clone().unwrap_or_else(|| {
             let stem = task.output_stem.clone();
             let stem = stem.unwrap_or_else(|| format!("tintype-{seed}"));
