@@ -20,7 +20,12 @@ mod signals;
 
 /// Pictures from models of the FLUX family: an image service of your own, in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "tintype", version, propagate_version = true)]
+#[command(
+    name = "tintype",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -85,8 +85,8 @@ pub struct ServeArguments {
 }
 
 const AFTER_HELP: &str = "\
-The configuration file knows the same settings and more; the environment wins over the file, \
-and a flag over both:
+The configuration file knows the same settings and more. The environment wins over the file, and a \
+flag over both:
 
   listen = \"127.0.0.1:8787\"
   model = \"nano\"
@@ -99,8 +99,8 @@ and a flag over both:
   body_bytes = 33554432
   multipart_bytes = 105906176
 
-In the environment these are TINTYPE_DANGER_ALLOW_PRIVATE_ADDRESSES, TINTYPE_LIMITS__BODY_BYTES \
-and so on. TINTYPE_LOG sets what is logged, such as debug or warn,tintype_server=info.
+In the environment these are TINTYPE_DANGER_ALLOW_PRIVATE_ADDRESSES, TINTYPE_LIMITS__BODY_BYTES and \
+so on. TINTYPE_LOG sets what is logged, such as debug or warn,tintype_server=info.
 
 SIGTERM or Control-C lets the running step finish and stops within 20 seconds; nothing that was \
 accepted is lost. A second one stops at once.";

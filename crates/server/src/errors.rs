@@ -118,7 +118,7 @@ pub const TABLE: [Row; 11] = [
         Kind::Unavailable,
         0,
         StatusCode::SERVICE_UNAVAILABLE,
-        "The service cannot take this right now. Nothing was accepted; please try again later.",
+        "The service cannot do this right now, and nothing was changed. Please try again later.",
     ),
     row(
         Kind::Internal,

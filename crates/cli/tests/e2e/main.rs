@@ -5,7 +5,9 @@
 mod bad_input;
 mod client;
 mod commands;
+mod first_start;
 mod full_disk;
 mod kill;
 mod seeds;
 mod server;
+mod shell;

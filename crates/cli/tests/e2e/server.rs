@@ -97,6 +97,8 @@ pub struct Server {
     pub url: String,
     /// The keys that a first start shows.
     pub keys: Option<Keys>,
+    /// What it printed when it was up.
+    pub greeting: String,
 }
 
 impl Server {
@@ -129,6 +131,7 @@ impl Server {
                 api_key,
                 api_secret,
             }),
+            greeting,
         }
     }
 

@@ -22,6 +22,9 @@ mod page;
 mod run;
 mod tasks;
 
+/// Where tasks are accepted.
+const RUN: &str = "/v1/Run/{owner}/{model}";
+
 /// All routes. Requests must carry the peer's address as
 /// [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), as [`crate::listen::serve`] adds it.
 pub fn router(service: Arc<Service>, options: &Options) -> Router {
@@ -29,7 +32,7 @@ pub fn router(service: Arc<Service>, options: &Options) -> Router {
         .route("/", get(page::page))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/v1/Run/{owner}/{model}", post(run::run))
+        .route(RUN, post(run::run))
         .route("/v1/Task/Detail", post(tasks::detail))
         .route("/{directory}/{name}", get(files::file))
         .fallback(unknown_path)
@@ -37,8 +40,8 @@ pub fn router(service: Arc<Service>, options: &Options) -> Router {
         .with_state(App::new(service, options))
         // Bodies are bounded by `BodyReader`, which knows what they are read for.
         .layer(DefaultBodyLimit::disable())
-        .layer(browsers())
         .layer(CatchPanicLayer::custom(after_panic))
+        .layer(browsers())
         .layer(middleware::from_fn(log))
 }
 
@@ -66,19 +69,26 @@ fn after_panic(payload: Box<dyn Any + Send>) -> Response {
 }
 
 /// One line for each request. The route's pattern stands for the path: the path of a file is the
-/// permission to read it.
+/// permission to read it. Polls, probes and pictures that went well are many and say little.
 async fn log(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
-    tracing::info!(
-        http.method = %method,
-        http.route = matched.as_ref().map_or("(none)", MatchedPath::as_str),
-        http.status = response.status().as_u16(),
-        duration_ms = began.elapsed().as_secs_f64() * 1e3,
-        "answered a request"
-    );
+    let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
+    let status = response.status();
+    let duration_ms = began.elapsed().as_secs_f64() * 1e3;
+    if route == RUN || status.is_client_error() || status.is_server_error() {
+        tracing::info!(
+            http.method = %method, http.route = route, http.status = status.as_u16(), duration_ms,
+            "answered a request"
+        );
+    } else {
+        tracing::debug!(
+            http.method = %method, http.route = route, http.status = status.as_u16(), duration_ms,
+            "answered a request"
+        );
+    }
     response
 }
 
