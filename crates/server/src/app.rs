@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 use tintype_domain::Task;
 use tintype_service::{Credentials, Principal, Service};
 
-use crate::body::BodyReader;
+use crate::body::{BodyReader, Inputs, Purpose, refuse};
 use crate::errors::ApiError;
 use crate::limits::Limits;
 use crate::wire::{Surroundings, WireTask};
@@ -41,6 +42,16 @@ pub(crate) struct App {
     base_url: BaseUrl,
 }
 
+/// A request that was let in.
+pub(crate) struct Call {
+    /// Who asks.
+    pub(crate) principal: Principal,
+    /// What the body held.
+    pub(crate) inputs: Inputs,
+    /// Where the addresses in the answer begin.
+    pub(crate) base_url: String,
+}
+
 impl App {
     pub(crate) fn new(service: Arc<Service>, options: &Options) -> Self {
         let bodies = BodyReader::new(options.limits.clone());
@@ -51,8 +62,31 @@ impl App {
         }
     }
 
+    /// Lets a request in and reads its body, in this order.
+    pub(crate) async fn admit(
+        &self,
+        remote: SocketAddr,
+        request: Request,
+        purpose: Purpose,
+    ) -> Result<Call, ApiError> {
+        let (head, body) = request.into_parts();
+        let principal = match self.authenticate(&head.headers, remote).await {
+            Ok(principal) => principal,
+            Err(error) => {
+                refuse(&head.headers, body).await;
+                return Err(error);
+            }
+        };
+        let inputs = self.bodies.read(&head.headers, body, purpose).await?;
+        Ok(Call {
+            principal,
+            inputs,
+            base_url: self.base_url(&head.headers),
+        })
+    }
+
     /// The project that a request's headers prove.
-    pub(crate) async fn authenticate(
+    async fn authenticate(
         &self,
         headers: &HeaderMap,
         remote: SocketAddr,

@@ -169,6 +169,17 @@ async fn bodies_that_are_broken_or_too_large() {
 }
 
 #[tokio::test]
+async fn a_limit_may_come_from_the_environment() {
+    let place = Place::new();
+    let mut command = place.serve_command();
+    command.env("TINTYPE_LIMITS__BODY_BYTES", "1000");
+    let server = Server::start(command);
+    let body = json!({"prompt": "x".repeat(2000)}).to_string();
+    let (_, message) = refusal(server.client().send(&format!("Run/{PRO}"), body).await, 413);
+    assert!(message.contains("1000"), "{message}");
+}
+
+#[tokio::test]
 async fn pictures_that_are_none() {
     let place = Place::new();
     let server = place.serve();

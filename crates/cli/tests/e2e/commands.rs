@@ -61,6 +61,15 @@ fn a_missing_model_folder_is_said() {
 }
 
 #[test]
+fn the_missing_model_of_one_tool_is_said() {
+    let place = Place::with_configuration(
+        "[tools.\"black-forest-labs/flux-kontext-max\"]\nmodel = \"/no/such/kontext\"",
+    );
+    let text = failure(&mut place.serve_command());
+    assert!(text.contains("/no/such/kontext"), "{text}");
+}
+
+#[test]
 fn a_setting_that_does_not_exist_is_said() {
     let place = Place::with_configuration("lisen = \"127.0.0.1:0\"");
     let text = failure(&mut place.serve_command());

@@ -8,7 +8,7 @@ use axum::extract::{ConnectInfo, Path, Request, State};
 use tintype_domain::ToolSlug;
 
 use crate::app::App;
-use crate::body::{Purpose, refuse};
+use crate::body::Purpose;
 use crate::errors::{ApiError, Kind};
 use crate::wire::RunAnswer;
 
@@ -19,18 +19,10 @@ pub(super) async fn run(
     request: Request,
 ) -> Result<Json<RunAnswer>, ApiError> {
     let Path((owner, model)) = path.map_err(|_| ApiError::new(Kind::UnknownPath))?;
-    let (head, body) = request.into_parts();
-    let principal = match app.authenticate(&head.headers, remote).await {
-        Ok(principal) => principal,
-        Err(error) => {
-            refuse(&head.headers, body).await;
-            return Err(error);
-        }
-    };
-    let inputs = app.bodies.read(&head.headers, body, Purpose::Run).await?;
+    let call = app.admit(remote, request, Purpose::Run).await?;
     let submitted = app
         .service
-        .submit(&principal, &ToolSlug::new(owner, model), inputs.raw)
+        .submit(&call.principal, &ToolSlug::new(owner, model), call.inputs.raw)
         .await?;
     Ok(Json(RunAnswer {
         errors: [],

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, Request, State};
-use serde_json::Value;
-use tintype_domain::{TaskId, TaskRef, TaskToken};
-use tintype_service::{RawInputs, RawValue};
+use tintype_domain::{Task, TaskId, TaskRef, TaskToken};
+use tintype_service::RawInputs;
 
-use crate::app::App;
-use crate::body::{Purpose, refuse};
+use crate::app::{App, Call};
+use crate::body::Purpose;
 use crate::errors::{ApiError, Kind};
+use crate::fields;
 use crate::wire::TasksAnswer;
 
 /// The names under which clients send a task's token or number, the first filled one counts.
@@ -24,50 +24,30 @@ pub(super) async fn detail(
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Json<TasksAnswer>, ApiError> {
-    let (head, body) = request.into_parts();
-    let principal = match app.authenticate(&head.headers, remote).await {
-        Ok(principal) => principal,
-        Err(error) => {
-            refuse(&head.headers, body).await;
-            return Err(error);
-        }
-    };
-    let inputs = app.bodies.read(&head.headers, body, Purpose::Task).await?;
-    let task = task_ref(&inputs.raw).ok_or_else(|| ApiError::new(Kind::TaskNotNamed))?;
-    let task = app.service.detail(&principal, &task).await?;
+    let call = app.admit(remote, request, Purpose::Task).await?;
+    let task = app.service.detail(&call.principal, &named(&call)?).await?;
     let task = task.ok_or_else(|| ApiError::new(Kind::UnknownTask))?;
-    let base_url = app.base_url(&head.headers);
-    Ok(Json(TasksAnswer {
-        total: "1".to_owned(),
-        errors: [],
-        tasklist: vec![app.on_the_wire(task, &base_url)],
-        result: true,
-    }))
+    Ok(about(&app, &call, task))
 }
 
-fn task_ref(inputs: &RawInputs) -> Option<TaskRef> {
-    NAMES.iter().find_map(|name| {
-        let (_, value) = inputs.iter().find(|(given, _)| given == name)?;
-        let RawValue::Json(value) = value else {
-            return None;
-        };
-        let text = as_text(value)?;
-        let text = text.trim();
-        (!text.is_empty()).then(|| named_by(text))
+/// The task that a call is about.
+pub(super) fn named(call: &Call) -> Result<TaskRef, ApiError> {
+    task_ref(&call.inputs.raw).ok_or_else(|| ApiError::new(Kind::TaskNotNamed))
+}
+
+/// The answer that shows one task.
+pub(super) fn about(app: &App, call: &Call, task: Task) -> Json<TasksAnswer> {
+    Json(TasksAnswer {
+        total: "1".to_owned(),
+        errors: [],
+        tasklist: vec![app.on_the_wire(task, &call.base_url)],
+        result: true,
     })
 }
 
-/// Numbers, texts and lists of one of these.
-fn as_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Array(items) if items.len() == 1 => match &items[0] {
-            Value::Array(_) => None,
-            item => as_text(item),
-        },
-        _ => None,
-    }
+fn task_ref(inputs: &RawInputs) -> Option<TaskRef> {
+    let text = NAMES.iter().find_map(|name| fields::text(inputs, name))?;
+    Some(named_by(&text))
 }
 
 /// A token of digits only is a number, whatever the field was called.
@@ -84,11 +64,12 @@ fn named_by(text: &str) -> TaskRef {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
+    use tintype_service::RawValue;
 
     use super::*;
 
-    fn named(body: Value) -> Option<TaskRef> {
+    fn named_in(body: Value) -> Option<TaskRef> {
         let object = body.as_object().cloned().unwrap_or_default();
         task_ref(
             &object
@@ -102,12 +83,12 @@ mod tests {
     fn any_of_the_three_names_a_task() {
         let token = || Some(TaskRef::Token(TaskToken("eDcC".to_owned())));
         let number = || Some(TaskRef::Id(TaskId(2221)));
-        assert_eq!(named(json!({"tasktoken": "eDcC"})), token());
-        assert_eq!(named(json!({"socketaccesstoken": ["eDcC"]})), token());
-        assert_eq!(named(json!({"tasktoken": "", "taskid": "2221"})), number());
-        assert_eq!(named(json!({"taskid": 2221})), number());
-        assert_eq!(named(json!({"tasktoken": " 2221 "})), number());
-        assert_eq!(named(json!({"taskid": "eDcC"})), token());
+        assert_eq!(named_in(json!({"tasktoken": "eDcC"})), token());
+        assert_eq!(named_in(json!({"socketaccesstoken": ["eDcC"]})), token());
+        assert_eq!(named_in(json!({"tasktoken": "", "taskid": "2221"})), number());
+        assert_eq!(named_in(json!({"taskid": 2221})), number());
+        assert_eq!(named_in(json!({"tasktoken": " 2221 "})), number());
+        assert_eq!(named_in(json!({"taskid": "eDcC"})), token());
     }
 
     #[test]
@@ -118,12 +99,12 @@ mod tests {
             json!({"taskid": {}}),
             json!({"id": 1}),
         ] {
-            assert_eq!(named(body.clone()), None, "{body}");
+            assert_eq!(named_in(body.clone()), None, "{body}");
         }
-        assert_eq!(named(json!({"taskid": [["1"]]})), None);
+        assert_eq!(named_in(json!({"taskid": [["1"]]})), None);
         let huge = "9".repeat(40);
         assert_eq!(
-            named(json!({"taskid": huge})),
+            named_in(json!({"taskid": huge})),
             Some(TaskRef::Token(TaskToken(huge)))
         );
     }

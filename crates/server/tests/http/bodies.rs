@@ -2,6 +2,8 @@
 
 use axum::body::Body;
 use axum::http::Method;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tintype_domain::AuthKind;
 use tintype_server::{Limits, Options};
 
@@ -70,4 +72,66 @@ async fn a_body_over_the_limit_is_413() {
     assert_eq!(house.post(RUN, body).await.error(), expected);
     let long_question = format!("{{\"tasktoken\": \"{}\"}}", "x".repeat(100_000));
     assert_eq!(house.post(DETAIL, long_question).await.error().0, 413);
+}
+
+/// Bodies put together from pieces that mean something, in an order that does not.
+#[tokio::test]
+async fn no_body_whatever_is_the_fault_of_the_server() {
+    const PIECES: [&[u8]; 22] = [
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"\"",
+        b":",
+        b",",
+        b"\"prompt\"",
+        b"\"seed\"",
+        b"x",
+        b"=",
+        b"&",
+        b"--b\r\n",
+        b"--b--",
+        b"\r\n\r\n",
+        b"Content-Disposition: form-data; name=\"prompt\"\r\n",
+        b"; filename=\"",
+        b"\xff\xfe",
+        b"\0",
+        b"1e999",
+        b"null",
+        b"\\u12",
+    ];
+    const HEADERS: [&str; 6] = [
+        "application/json",
+        "multipart/form-data",
+        "multipart/form-data; boundary=b",
+        "multipart/form-data; boundary=",
+        "application/x-www-form-urlencoded",
+        "\u{7f}",
+    ];
+    let house = House::build().await;
+    let keys = house.project("noise", AuthKind::Key, &[]).await;
+    let mut rng = StdRng::seed_from_u64(7);
+    for _ in 0..600 {
+        let length = rng.random_range(0..12);
+        let body: Vec<u8> = (0..length)
+            .flat_map(|_| PIECES[rng.random_range(0..PIECES.len())])
+            .copied()
+            .collect();
+        let header = HEADERS[rng.random_range(0..HEADERS.len())];
+        let path = [RUN, DETAIL][rng.random_range(0..2)];
+        let mut request = request(
+            Method::POST,
+            path,
+            &[("x-api-key", &keys.api_key)],
+            Body::from(body.clone()),
+        );
+        if let Ok(value) = header.parse() {
+            request.headers_mut().insert("content-type", value);
+        }
+        let answer = house.send(request).await;
+        let shown = String::from_utf8_lossy(&body).into_owned();
+        assert_eq!(answer.status, 200, "{header} {shown}");
+        assert!(answer.json()["result"].is_boolean(), "{header} {shown}");
+    }
 }
