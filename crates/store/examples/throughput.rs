@@ -42,32 +42,44 @@ async fn main() -> Result<(), AnyError> {
     let project = prepare(&path, finished).await?;
     let store = Arc::new(SqliteStore::open(&path)?);
 
-    let before = processor_time();
-    let start = Instant::now();
+    println!("{tasks} tasks, {callers} callers, {finished} finished before");
+    println!("µs per task:     time  processor");
+    let start = Moment::now();
     submit(&store, project, tasks, callers).await?;
-    let submitted = start.elapsed();
+    let submitted = Moment::now();
     let claimed = claim(&store).await?;
-    let given_out = start.elapsed();
+    let given_out = Moment::now();
     assert_eq!(claimed.len(), tasks, "every task is given out once");
     complete(&store, claimed, callers).await?;
-    let completed = start.elapsed();
+    let completed = Moment::now();
 
-    println!("{tasks} tasks, {callers} callers, {finished} finished before; µs per task:");
-    report("submit", submitted, tasks);
-    report("claim", given_out - submitted, tasks);
-    report("complete", completed - given_out, tasks);
-    report("all", completed, tasks);
-    if let Some((before, after)) = before.zip(processor_time()) {
-        report("all, processor time", after - before, tasks);
-    }
+    submitted.report("submit", &start, tasks);
+    given_out.report("claim", &submitted, tasks);
+    completed.report("complete", &given_out, tasks);
+    completed.report("all", &start, tasks);
     Ok(())
 }
 
-fn report(what: &str, time: Duration, tasks: usize) {
-    println!(
-        "  {what:20} {:8.1}",
-        time.as_secs_f64() * 1e6 / tasks as f64
-    );
+/// A point on the wall clock, and on the account of what this process has computed.
+struct Moment {
+    wall: Instant,
+    processor: Duration,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self {
+            wall: Instant::now(),
+            processor: processor_time().unwrap_or_default(),
+        }
+    }
+
+    fn report(&self, what: &str, since: &Self, tasks: usize) {
+        let per_task = |time: Duration| time.as_secs_f64() * 1e6 / tasks as f64;
+        let wall = per_task(self.wall - since.wall);
+        let processor = per_task(self.processor - since.processor);
+        println!("  {what:10} {wall:9.1} {processor:10.1}");
+    }
 }
 
 /// Makes the project and the tasks from before. The latter are copies of one, for speed.
