@@ -8,6 +8,7 @@ mod app;
 pub mod body;
 pub mod errors;
 pub mod examples;
+mod fields;
 mod lenient;
 pub mod limits;
 pub mod listen;
