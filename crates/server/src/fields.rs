@@ -79,11 +79,25 @@ mod tests {
 
     #[test]
     fn counts_are_read_from_every_type() {
-        for value in [json!(20), json!("20"), json!(" 20 "), json!(["20"]), json!(20.0)] {
-            assert_eq!(count(&of(value.clone()), "limit", ANY_COUNT), Ok(Some(20)), "{value}");
+        for value in [
+            json!(20),
+            json!("20"),
+            json!(" 20 "),
+            json!(["20"]),
+            json!(20.0),
+        ] {
+            assert_eq!(
+                count(&of(value.clone()), "limit", ANY_COUNT),
+                Ok(Some(20)),
+                "{value}"
+            );
         }
         for value in [json!(""), json!(null), json!([]), json!({"a": 1})] {
-            assert_eq!(count(&of(value.clone()), "limit", ANY_COUNT), Ok(None), "{value}");
+            assert_eq!(
+                count(&of(value.clone()), "limit", ANY_COUNT),
+                Ok(None),
+                "{value}"
+            );
         }
     }
 
@@ -94,11 +108,17 @@ mod tests {
             assert_eq!(refused.kind(), Kind::InvalidInputs);
             refused
         };
-        let not_a_number = InputError::NotANumber { id: "limit".to_owned() };
+        let not_a_number = InputError::NotANumber {
+            id: "limit".to_owned(),
+        };
         for value in [json!("many"), json!("NaN"), json!("inf"), json!("1e999")] {
             assert_eq!(sentence(value, ANY_COUNT), refused(&not_a_number));
         }
-        let out_of_range = InputError::OutOfRange { id: "limit".to_owned(), min: 0, max: 9 };
+        let out_of_range = InputError::OutOfRange {
+            id: "limit".to_owned(),
+            min: 0,
+            max: 9,
+        };
         for value in [json!(-1), json!("10"), json!(1e300)] {
             assert_eq!(sentence(value, 0..=9), refused(&out_of_range));
         }

@@ -95,6 +95,19 @@ pub enum SubmitError {
     Service(#[from] ServiceError),
 }
 
+/// Which of a project's tasks to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Only this tool's: `owner/model`, or `model` alone.
+    pub model: Option<String>,
+    /// Newest first, or oldest first.
+    pub descending: bool,
+    /// Tasks to skip.
+    pub start: u64,
+    /// Tasks at most; the store has a bound of its own.
+    pub limit: u64,
+}
+
 /// Why the service could not do its part. Never the client's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {

@@ -1,11 +1,12 @@
 //! The use cases: who may ask ([`Service::authenticate`]), what is asked ([`Service::submit`],
-//! [`Service::detail`]), how it is done ([`worker`]), and what a client may fetch
+//! [`Service::detail`], [`Service::list`]), how it is done ([`worker`]), and what a client may fetch
 //! ([`Service::output_file`]). Knows no HTTP answers: the server crate turns these types into them.
 
 pub mod api;
 mod authentication;
 mod cause;
 mod clock;
+mod control;
 mod files;
 mod networks;
 mod preprocess;
@@ -19,8 +20,8 @@ pub mod test_support;
 pub mod worker;
 
 pub use api::{
-    AuthError, Credentials, FileAnswer, NewProjectRequest, Principal, ProjectError, ProjectKeys,
-    RawInputs, RawValue, ServiceError, SubmitError, Submitted, UploadedPart,
+    AuthError, Credentials, FileAnswer, NewProjectRequest, Page, Principal, ProjectError,
+    ProjectKeys, RawInputs, RawValue, ServiceError, SubmitError, Submitted, UploadedPart,
 };
 pub use clock::{Clock, SystemClock};
 pub use preprocess::fetch::FetchLimits;

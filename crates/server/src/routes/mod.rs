@@ -20,6 +20,7 @@ mod files;
 mod health;
 mod page;
 mod run;
+mod task_control;
 mod tasks;
 
 /// Where tasks are accepted.
@@ -34,6 +35,7 @@ pub fn router(service: Arc<Service>, options: &Options) -> Router {
         .route("/readyz", get(health::ready))
         .route(RUN, post(run::run))
         .route("/v1/Task/Detail", post(tasks::detail))
+        .route("/v1/Task/List", post(task_control::list))
         .route("/{directory}/{name}", get(files::file))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)

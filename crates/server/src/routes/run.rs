@@ -22,7 +22,11 @@ pub(super) async fn run(
     let call = app.admit(remote, request, Purpose::Run).await?;
     let submitted = app
         .service
-        .submit(&call.principal, &ToolSlug::new(owner, model), call.inputs.raw)
+        .submit(
+            &call.principal,
+            &ToolSlug::new(owner, model),
+            call.inputs.raw,
+        )
         .await?;
     Ok(Json(RunAnswer {
         errors: [],

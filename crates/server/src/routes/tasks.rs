@@ -85,7 +85,10 @@ mod tests {
         let number = || Some(TaskRef::Id(TaskId(2221)));
         assert_eq!(named_in(json!({"tasktoken": "eDcC"})), token());
         assert_eq!(named_in(json!({"socketaccesstoken": ["eDcC"]})), token());
-        assert_eq!(named_in(json!({"tasktoken": "", "taskid": "2221"})), number());
+        assert_eq!(
+            named_in(json!({"tasktoken": "", "taskid": "2221"})),
+            number()
+        );
         assert_eq!(named_in(json!({"taskid": 2221})), number());
         assert_eq!(named_in(json!({"tasktoken": " 2221 "})), number());
         assert_eq!(named_in(json!({"taskid": "eDcC"})), token());

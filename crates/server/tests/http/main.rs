@@ -7,3 +7,4 @@ mod bodies;
 mod files;
 mod house;
 mod sockets;
+mod task_list;

@@ -1,0 +1,45 @@
+//! What a project may do with its own tasks besides watching one: list them.
+
+use tintype_domain::{Task, ToolSlug};
+use tintype_store::TaskQuery;
+
+use crate::{Page, Principal, Service, ServiceError};
+
+impl Service {
+    /// A page of the asking project's own tasks, by number, and how many there are in all.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the store cannot be asked.
+    pub async fn list(
+        &self,
+        principal: &Principal,
+        page: Page,
+    ) -> Result<(Vec<Task>, u64), ServiceError> {
+        let tool = match page.model {
+            None => None,
+            Some(name) => match self.tool_called(&name) {
+                Some(slug) => Some(slug),
+                None => return Ok((Vec::new(), 0)),
+            },
+        };
+        let query = TaskQuery {
+            project: principal.project,
+            tool,
+            descending: page.descending,
+            start: page.start,
+            limit: page.limit,
+        };
+        Ok(self.store.list(query).await?)
+    }
+
+    /// A tool by its whole address, which need not be offered any more, or by its second half.
+    fn tool_called(&self, name: &str) -> Option<ToolSlug> {
+        if let Some((owner, model)) = name.split_once('/') {
+            return Some(ToolSlug::new(owner, model));
+        }
+        let mut tools = self.catalog.tools().iter();
+        tools
+            .find(|tool| tool.model == name)
+            .map(|tool| tool.slug())
+    }
+}
