@@ -1,6 +1,6 @@
 """Stage 3: the transformer learns to draw and to edit by flow matching on latents.
 
-Rank 0 learns pictures, rank 1 edits; their gradients are averaged. Timesteps lean towards noise, because there the
+Rank 0 learns pictures (later in turn with edits), rank 1 edits; their gradients are averaged. Timesteps lean towards noise, because there the
 layout is decided: with FLUX's usual distribution a model of this size never learns it. Tokens that show an object (or
 differ from the reference) weigh three times as much. Latents come from a pool that grows as training goes on, so the
 VAE's encoder costs little; captions are said anew at every use. First mostly one object, then up to three.
@@ -28,16 +28,18 @@ from tokenizer_files import T5_LENGTH
 from transformer import pack, position_ids
 from velocity import velocity
 
-STEPS = 4200
+STEPS = 4450
 DECAY_SHARE = 0.45  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
 BATCH = (14, 8)  # pictures, edits: about as many tokens
-POOL_START, POOL_LIMIT, POOL_GROWTH = (600, 350), (8000, 5000), (2, 1)
+POOL_START, POOL_LIMIT, POOL_GROWTH = (400, 250), (8000, 5000), (2, 1)  # pictures, edits
 SQUARE_SHARE, FEWEST_IN_POOL = 0.7, 12
 OBJECT_WEIGHT = 3.0
 PROMPT_DROPOUT = 0.04
 AVERAGE_DECAY = 0.998
 FIRST_STEPS = 700  # of mostly one object
+EDITS_IN_TURN_FROM = 3400  # from here rank 0 learns edits at every second step: they are slower to learn
+PICTURE, EDIT = 0, 1
 CHECKPOINT = WORK / "diffusion.pt"
 STOP_AT = WORK / "stop_at"  # a number in this file overrides STEPS while training runs
 
@@ -151,6 +153,16 @@ def rate_at(step: int, steps: int) -> float:
     return RATE * min(1.0, (step + 1) / 100, (steps - step) / (DECAY_SHARE * steps))
 
 
+def report(step: int, logs: dict[int, list], seconds: float) -> None:
+    """Prints the mean loss of each task by noise level, from the most noise to the least, and empties the logs."""
+    for kind, log in logs.items():
+        if log:
+            sigma, error = torch.cat(log, 1)
+            parts = [error[(sigma > low) & (sigma <= high)].mean().item() for low, high in ((0.95, 1), (0.8, 0.95), (0.5, 0.8), (0, 0.5))]
+            print(f"{('pictures', 'edits')[kind]} {step} loss " + " ".join(f"{p:.3f}" for p in parts) + f" {seconds:.0f} s", flush=True)
+            log.clear()
+
+
 def worker(trainer: Trainer, seed: int) -> None:
     flux = transformer.build(seed)
     factor = lambda name: 1.0 if transformer.is_block_matrix(name, flux.get_parameter(name)) else NORM_FACTOR if "norm_" in name and "attn" in name else OTHERS_FACTOR
@@ -159,25 +171,25 @@ def worker(trainer: Trainer, seed: int) -> None:
     encoders, rank = text.load(), trainer.rank
     rng = random.Random(f"pool {seed} {start} {rank}")
     generator = torch.Generator().manual_seed(seed * 1000 + start * 2 + rank)
-    pool = Pool(rng, vae.load(), edits=rank == 1)
-    while len(pool) < POOL_START[rank]:
-        pool.grow(10, POOL_LIMIT[rank], early=start < FIRST_STEPS)
-    print(f"rank {rank}: {len(pool)} examples, {time.time() - began:.0f} s", flush=True)
-    step, steps, log = start, planned_steps(), []
+    autoencoder, early = vae.load(), start < FIRST_STEPS
+    pools = {kind: Pool(rng, autoencoder, edits=kind == EDIT) for kind in ((PICTURE, EDIT) if rank == 0 else (EDIT,))}
+    for kind, pool in pools.items():
+        while len(pool) < POOL_START[kind]:
+            pool.grow(10, POOL_LIMIT[kind], early)
+    print(f"rank {rank}: {[len(pool) for pool in pools.values()]} examples, {time.time() - began:.0f} s", flush=True)
+    step, steps, logs = start, planned_steps(), {kind: [] for kind in pools}
     while step < steps:
-        pool.grow(POOL_GROWTH[rank], POOL_LIMIT[rank], early=step < FIRST_STEPS)
-        loss, each = loss_of(flux, encoders, *pool.take(BATCH[rank]), rng, generator)
+        kind = EDIT if rank == 1 or (step >= EDITS_IN_TURN_FROM and step % 2) else PICTURE
+        pool = pools[kind]
+        pool.grow(POOL_GROWTH[kind], POOL_LIMIT[kind], early=step < FIRST_STEPS)
+        loss, each = loss_of(flux, encoders, *pool.take(BATCH[kind]), rng, generator)
         trainer.zero_grad()
         loss.backward()
         trainer.step(rate_at(step, steps), min(AVERAGE_DECAY, (step + 1) / (step + 20)))
-        log.append(each)
+        logs[kind].append(each)
         step += 1
         if step % 50 == 0:
-            sigma, error = torch.cat(log, 1)
-            parts = [error[(sigma > low) & (sigma <= high)].mean().item() for low, high in ((0.95, 1), (0.8, 0.95), (0.5, 0.8), (0, 0.5))]
-            print(f"{('pictures', 'edits')[rank]} {step} loss " + " ".join(f"{p:.3f}" for p in parts)
-                  + f" pool {len(pool)} {time.time() - began:.0f} s", flush=True)
-            log = []
+            report(step, logs, time.time() - began)
         if step % 20 == 0:
             trainer.barrier.wait()
             steps = planned_steps()

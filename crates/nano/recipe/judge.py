@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -162,34 +164,55 @@ def generate(model, prompts, sizes, references=None, seed: int = 1000, true_cfg:
     return pictures
 
 
-def figures(model, count: int = 400, true_cfg: float = 1.0, sheet_file=None) -> dict:
-    """Everything that the README states, from `count` held-out prompts and `count` held-out edits."""
-    import vae
-
+def judged_prompts(folder, count: int, true_cfg: float):
+    """-> held-out prompts with their scenes, the pictures drawn, the verdicts."""
+    torch.set_num_threads(1)
     asked = held_out_scenes(count)
-    pictures = generate(model, [text for text, _ in asked], [(s.width, s.height) for _, s in asked], true_cfg=true_cfg)
-    verdicts = [read(picture, scene) for picture, (_, scene) in zip(pictures, asked)]
+    pictures = generate(exported(folder), [words for words, _ in asked], [(s.width, s.height) for _, s in asked], true_cfg=true_cfg)
+    return asked, pictures, [read(picture, scene) for picture, (_, scene) in zip(pictures, asked)]
+
+
+def judged_edits(folder, count: int, true_cfg: float):
+    """-> held-out edits, the edited pictures, the verdicts."""
+    torch.set_num_threads(1)
     edits = held_out_edits(count)
     sources = [draw(edit.source) for edit in edits]
-    edited = generate(model, [e.instruction for e in edits], [(e.source.width, e.source.height) for e in edits], sources, 5000, true_cfg)
-    edit_verdicts = [read(picture, edit.target) for picture, edit in zip(edited, edits)]
-    rebuilt = []
-    for _, scene in asked[:100]:
-        latents = vae.encode(model[1], draw(scene)[None])
-        rebuilt.append(read(to_pictures(vae.decode(model[1], latents).numpy())[0], scene).everything)
+    sizes = [(edit.source.width, edit.source.height) for edit in edits]
+    edited = generate(exported(folder), [edit.instruction for edit in edits], sizes, sources, 5000, true_cfg)
+    return edits, edited, [read(picture, edit.target) for picture, edit in zip(edited, edits)]
+
+
+def reconstructions(folder, count: int = 100) -> float:
+    """The share of drawn targets that are still right after the VAE's encoder and decoder."""
+    import vae
+
+    autoencoder = exported(folder)[1]
+    rebuild = lambda scene: to_pictures(vae.decode(autoencoder, vae.encode(autoencoder, draw(scene)[None])).numpy())[0]
+    return float(np.mean([read(rebuild(scene), scene).everything for _, scene in held_out_scenes(count)]))
+
+
+def figures(folder=MODEL, count: int = 400, true_cfg: float = 1.0, sheet_file=None) -> dict:
+    """Everything that the README states, from `count` held-out prompts and `count` held-out edits. One process for each."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        later = [pool.submit(job, folder, count, true_cfg) for job in (judged_prompts, judged_edits)]
+        (asked, pictures, verdicts), (edits, edited, edit_verdicts) = (job.result() for job in later)
     if sheet_file:
-        rows = [p for i in range(min(30, count)) for p in (sources[i], edited[i])]
-        sheet(pictures[:40] + rows, 10).save(sheet_file)
-    some = lambda test: [v for v, item in zip(verdicts, asked) if test(item[1])]
+        pairs = [p for edit, picture in zip(edits[:30], edited) for p in (draw(edit.source), picture)]
+        sheet(pictures[:40] + pairs, 10).save(sheet_file)
+    some = lambda test: [v for v, (_, scene) in zip(verdicts, asked) if test(scene)]
+    right = lambda chosen: float(np.mean([v.everything for v in chosen])) if chosen else None
     return {
-        "pictures": count, "true_cfg": true_cfg, "prompts": shares(verdicts),
-        "everything by number of objects": {n: shares(some(lambda s: len(s.objects) == n)).get("everything") for n in (1, 2, 3)},
-        "everything by format": {"square": shares(some(lambda s: s.width == s.height)).get("everything"),
-                                 "other": shares(some(lambda s: s.width != s.height)).get("everything")},
-        "edits": {"right": float(np.mean([v.everything for v in edit_verdicts]))} | {
-            kind: float(np.mean([v.everything for v, e in zip(edit_verdicts, edits) if e.kind == kind])) for kind in dict.fromkeys(e.kind for e in edits)},
+        "pictures": count, "edits": count, "steps": 16, "true_cfg": true_cfg,
+        "prompts": shares(verdicts),
+        "prompts with one object": shares(some(lambda s: len(s.objects) == 1)),
+        "everything right, by number of objects": {n: right(some(lambda s: len(s.objects) == n)) for n in (1, 2, 3)},
+        "everything right, by format": {"square": right(some(lambda s: s.width == s.height)), "other": right(some(lambda s: s.width != s.height))},
+        "edits right": right(edit_verdicts),
+        "edits right, by kind": {kind: right([v for v, e in zip(edit_verdicts, edits) if e.kind == kind]) for kind in dict.fromkeys(e.kind for e in edits)},
+        "edits right, by format": {"square": right([v for v, e in zip(edit_verdicts, edits) if e.source.width == e.source.height]),
+                                   "other": right([v for v, e in zip(edit_verdicts, edits) if e.source.width != e.source.height])},
         "edits, by question": shares(edit_verdicts),
-        "judge": judge_itself(count) | {"vae reconstructions": float(np.mean(rebuilt))},
+        "judge": judge_itself(count) | {"vae reconstructions": reconstructions(folder)},
     }
 
 
@@ -234,7 +257,7 @@ if __name__ == "__main__":
     parser.add_argument("--sheet")
     parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
     options = parser.parse_args()
-    found = figures(exported(), options.count, options.true_cfg, options.sheet)
+    found = figures(MODEL, options.count, options.true_cfg, options.sheet)
     text_of_figures = json.dumps(found, indent=2)
     print(text_of_figures)
     if options.write:

@@ -29,11 +29,10 @@ def main() -> None:
         diffusion.train()
     export.save(text.load(), vae.load(), diffusion.load())
     if options.count:
-        model = judge.exported()
-        found = judge.figures(model, options.count)
+        found = judge.figures(count=options.count)
         print(json.dumps(found, indent=2))
         FIGURES.write_text(json.dumps(found, indent=2) + "\n")
-        judge.sample_sheet(model).save(SAMPLES, optimize=True)
+        judge.sample_sheet(judge.exported()).save(SAMPLES, optimize=True)
 
 
 if __name__ == "__main__":
