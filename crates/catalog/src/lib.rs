@@ -7,17 +7,19 @@
 
 mod coerce;
 mod inputs;
+mod search;
 mod tool;
 mod validate;
 
 use tintype_domain::ToolSlug;
 
 pub use inputs::{AspectRatio, ImageReference, Inputs, OutputFormat};
+pub use search::{Found, Listed, Order, Shelf, ToolQuery, ToolSort};
 pub use tool::{Choice, Control, EmptyMeans, Input, Range, Role, Sizes, Tool};
 pub use validate::{Fields, InputError, MAX_PROMPT_CHARS, MAX_REFERENCE_CHARS};
 
 /// The files that ship inside the binary, in the order in which they are listed. A new tool is a file
-/// in `tools/` and a line here.
+/// in `tools/` and a line at the end: clients know tools by their numbers, too.
 const BUILTIN: [&str; 2] = [
     include_str!("../tools/flux-kontext-max.json"),
     include_str!("../tools/flux-pro-1.1.json"),
