@@ -7,7 +7,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tintype_service::{AuthError, ServiceError, SubmitError};
+use tintype_service::{AuthError, ServiceError, StopError, SubmitError};
 
 /// What can go wrong, as a client can tell it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +30,10 @@ pub enum Kind {
     TaskNotNamed,
     /// No such task in this project.
     UnknownTask,
+    /// A task that a worker has, or that has ended, cannot be taken out of the queue.
+    NotCancellable,
+    /// A task that is not running cannot be killed.
+    NotKilled,
     /// The service cannot do its part right now; the same call may work later.
     Unavailable,
     /// A fault of the service.
@@ -59,7 +63,7 @@ const fn row(kind: Kind, code: u32, status: StatusCode, sentence: &'static str) 
 }
 
 /// The table.
-pub const TABLE: [Row; 11] = [
+pub const TABLE: [Row; 13] = [
     row(
         Kind::Credentials,
         0,
@@ -115,6 +119,18 @@ pub const TABLE: [Row; 11] = [
         "There is no task yet.",
     ),
     row(
+        Kind::NotCancellable,
+        1,
+        StatusCode::OK,
+        "Task is not in a cancellable state.",
+    ),
+    row(
+        Kind::NotKilled,
+        1,
+        StatusCode::OK,
+        "Task could not be killed: {reason}",
+    ),
+    row(
         Kind::Unavailable,
         0,
         StatusCode::SERVICE_UNAVAILABLE,
@@ -163,6 +179,14 @@ impl ApiError {
             Self::new(kind)
         } else {
             Self { kind, sentences }
+        }
+    }
+
+    /// With the table's own sentence, and the reason in its place.
+    fn because(kind: Kind, reason: &str) -> Self {
+        Self {
+            kind,
+            sentences: vec![kind.row().sentence.replace("{reason}", reason)],
         }
     }
 
@@ -225,6 +249,17 @@ impl From<SubmitError> for ApiError {
             SubmitError::UnknownTool => Self::new(Kind::UnknownTool),
             SubmitError::Invalid(sentences) => Self::with_sentences(Kind::InvalidInputs, sentences),
             SubmitError::Service(error) => error.into(),
+        }
+    }
+}
+
+impl From<StopError> for ApiError {
+    fn from(error: StopError) -> Self {
+        match error {
+            StopError::UnknownTask => Self::new(Kind::UnknownTask),
+            StopError::NotQueued => Self::new(Kind::NotCancellable),
+            StopError::NotRunning(reason) => Self::because(Kind::NotKilled, reason),
+            StopError::Service(error) => error.into(),
         }
     }
 }

@@ -108,6 +108,23 @@ pub struct Page {
     pub limit: u64,
 }
 
+/// Why a task was not stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The project has no such task.
+    #[error("there is no such task")]
+    UnknownTask,
+    /// It is not in the queue.
+    #[error("the task is not in the queue any more")]
+    NotQueued,
+    /// It is not running, or it came to another end first; the text says which.
+    #[error("{0}")]
+    NotRunning(&'static str),
+    /// Nothing was changed, and the same call may work later.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
 /// Why the service could not do its part. Never the client's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {

@@ -1,9 +1,9 @@
-//! What a project may do with its own tasks besides watching one: list them.
+//! What a project may do with its own tasks besides watching one: list them, and stop them.
 
-use tintype_domain::{Task, ToolSlug};
-use tintype_store::TaskQuery;
+use tintype_domain::{Task, TaskRef, ToolSlug};
+use tintype_store::{Cancel, Standing, TaskQuery};
 
-use crate::{Page, Principal, Service, ServiceError};
+use crate::{Page, Principal, Service, ServiceError, StopError};
 
 impl Service {
     /// A page of the asking project's own tasks, by number, and how many there are in all.
@@ -30,6 +30,33 @@ impl Service {
             limit: page.limit,
         };
         Ok(self.store.list(query).await?)
+    }
+
+    /// Takes a task out of the queue; returns it as it stands then.
+    ///
+    /// # Errors
+    /// [`StopError`]; [`StopError::NotQueued`] if a worker has it or it has ended.
+    pub async fn cancel(&self, principal: &Principal, task: &TaskRef) -> Result<Task, StopError> {
+        match self.ask_to_stop(principal, task, Standing::Queued).await? {
+            Cancel::Cancelled(task) | Cancel::Flagged(task) => {
+                tracing::info!(task.id = %task.id, project.id = %principal.project, "cancelled in the queue");
+                Ok(*task)
+            }
+            Cancel::Unchanged(_) => Err(StopError::NotQueued),
+            Cancel::Unknown => Err(StopError::UnknownTask),
+        }
+    }
+
+    async fn ask_to_stop(
+        &self,
+        principal: &Principal,
+        task: &TaskRef,
+        standing: Standing,
+    ) -> Result<Cancel, ServiceError> {
+        let asked = self
+            .store
+            .cancel(task, principal.project, standing, self.now());
+        Ok(asked.await?)
     }
 
     /// A tool by its whole address, which need not be offered any more, or by its second half.

@@ -21,7 +21,8 @@ pub mod worker;
 
 pub use api::{
     AuthError, Credentials, FileAnswer, NewProjectRequest, Page, Principal, ProjectError,
-    ProjectKeys, RawInputs, RawValue, ServiceError, SubmitError, Submitted, UploadedPart,
+    ProjectKeys, RawInputs, RawValue, ServiceError, StopError, SubmitError, Submitted,
+    UploadedPart,
 };
 pub use clock::{Clock, SystemClock};
 pub use preprocess::fetch::FetchLimits;

@@ -70,6 +70,7 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         cancel::a_flagged_task_is_never_queued_again,
         cancel::a_final_task_stays_as_it_is,
         cancel::only_the_owner_may_cancel,
+        cancel::a_task_that_stands_elsewhere_stays_as_it_is,
         reads::everything_submitted_comes_back,
         reads::a_task_is_found_by_number_and_token_within_its_project,
         reads::pages_are_ordered_filtered_and_counted,

@@ -97,15 +97,24 @@ pub enum Fenced {
     Stale,
 }
 
-/// What became of a wish to cancel.
+/// Where a task must stand for a wish to stop it to mean it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// In the queue.
+    Queued,
+    /// With a worker.
+    Running,
+}
+
+/// What became of a wish to stop a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cancel {
     /// It was queued and is cancelled now.
     Cancelled(Box<Task>),
     /// It is running and flagged; its worker will stop it.
     Flagged(Box<Task>),
-    /// It had ended already.
-    Final(Box<Task>),
+    /// It stands elsewhere than was meant, as the record says; nothing changed.
+    Unchanged(Box<Task>),
     /// There is no such task.
     Unknown,
 }
@@ -197,11 +206,12 @@ pub trait Store: Send + Sync + 'static {
     /// that was asked to stop is cancelled instead.
     async fn release(&self, task: TaskId, epoch: Epoch, now: UnixMillis) -> Result<Fenced, Error>;
 
-    /// Asks for a stop; only within `project`.
+    /// Asks for a stop; only within `project`, and only if the task stands there.
     async fn cancel(
         &self,
         task: &TaskRef,
         project: ProjectId,
+        standing: Standing,
         now: UnixMillis,
     ) -> Result<Cancel, Error>;
 

@@ -16,7 +16,9 @@ use tintype_domain::{
 use self::owner::OwnerLock;
 use self::readers::Readers;
 use self::writer::Writer;
-use crate::{Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Store, TaskQuery};
+use crate::{
+    Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store, TaskQuery,
+};
 
 mod connection;
 mod error;
@@ -192,10 +194,11 @@ impl Store for SqliteStore {
         task: &TaskRef,
         project: ProjectId,
         now: UnixMillis,
+        standing: Standing,
     ) -> Result<Cancel, Error> {
         let task = task.clone();
         self.writer
-            .run(move |connection| queue::cancel(connection, &task, project, now))
+            .run(move |connection| queue::cancel(connection, &task, project, standing, now))
             .await
     }
 

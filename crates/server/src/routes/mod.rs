@@ -36,6 +36,7 @@ pub fn router(service: Arc<Service>, options: &Options) -> Router {
         .route(RUN, post(run::run))
         .route("/v1/Task/Detail", post(tasks::detail))
         .route("/v1/Task/List", post(task_control::list))
+        .route("/v1/Task/Cancel", post(task_control::cancel))
         .route("/{directory}/{name}", get(files::file))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)

@@ -11,6 +11,7 @@ use crate::body::Purpose;
 use crate::errors::ApiError;
 use crate::fields;
 use crate::limits::TASKS_LISTED;
+use crate::routes::tasks::{about, named};
 use crate::wire::TasksAnswer;
 
 /// Tasks in a page for clients that do not say how many: what the published clients ask for.
@@ -43,4 +44,14 @@ pub(super) async fn list(
             .collect(),
         result: true,
     }))
+}
+
+pub(super) async fn cancel(
+    State(app): State<App>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Json<TasksAnswer>, ApiError> {
+    let call = app.admit(remote, request, Purpose::Task).await?;
+    let task = app.service.cancel(&call.principal, &named(&call)?).await?;
+    Ok(about(&app, &call, task))
 }

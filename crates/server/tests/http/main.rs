@@ -8,3 +8,4 @@ mod files;
 mod house;
 mod sockets;
 mod task_list;
+mod task_stop;

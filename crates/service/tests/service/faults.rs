@@ -17,7 +17,7 @@ use tintype_domain::{
     TaskId, TaskRef, UnixMillis,
 };
 use tintype_store::{
-    Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Store, TaskQuery,
+    Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store, TaskQuery,
 };
 use tokio::sync::watch;
 
@@ -243,10 +243,11 @@ impl Store for FaultyStore {
         &self,
         task: &TaskRef,
         project: ProjectId,
+        standing: Standing,
         now: UnixMillis,
     ) -> Result<Cancel, Error> {
         self.faults
-            .call("cancel", self.inner.cancel(task, project, now))
+            .call("cancel", self.inner.cancel(task, project, standing, now))
             .await
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use tintype_domain::{Epoch, ExitCode, Outcome, TaskId, TaskRef, TaskState};
 use tintype_engine::Engine;
 use tintype_service::test_support::{Behaviour, FakeEngine};
-use tintype_store::{Cancel, Fenced};
+use tintype_store::{Cancel, Fenced, Standing};
 use tokio::net::TcpListener;
 
 use crate::bench::{Bench, LEASE, draw, edit};
@@ -21,7 +21,7 @@ async fn cancel(bench: &Bench, task: TaskId) -> Cancel {
     let project = bench.principal.project;
     bench
         .store
-        .cancel(&TaskRef::Id(task), project, now)
+        .cancel(&TaskRef::Id(task), project, Standing::Running, now)
         .await
         .expect("the store answers")
 }

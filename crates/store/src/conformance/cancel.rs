@@ -1,23 +1,25 @@
 //! Cancelling, wherever the task stands.
 
 use super::*;
-use crate::Cancel;
+use crate::{Cancel, Standing};
 
-async fn cancel(bench: &Bench, task: TaskId) -> Cancel {
+async fn cancel(bench: &Bench, task: TaskId, standing: Standing) -> Cancel {
     let task = TaskRef::Id(task);
-    let cancelled = bench.store.cancel(&task, bench.project, after(1)).await;
-    cancelled.expect("cancel")
+    let asked = bench.store.cancel(&task, bench.project, standing, after(1));
+    asked.await.expect("cancel")
 }
+
+const BOTH: [Standing; 2] = [Standing::Queued, Standing::Running];
 
 pub(super) async fn a_queued_task_is_gone_at_once(bench: &Bench) {
     let task = bench.submit().await;
     let by_token = TaskRef::Token(task.token.clone());
-    let answer = bench.store.cancel(&by_token, bench.project, after(1)).await;
+    let asked = bench
+        .store
+        .cancel(&by_token, bench.project, Standing::Queued, after(1));
+    let answer = asked.await.expect("cancel");
     let cancelled = bench.detail(task.id).await;
-    assert_eq!(
-        answer.expect("cancel"),
-        Cancel::Cancelled(Box::new(cancelled.clone()))
-    );
+    assert_eq!(answer, Cancel::Cancelled(Box::new(cancelled.clone())));
     assert_eq!(cancelled.state, TaskState::Cancelled);
     assert_eq!(cancelled.times.cancelled, Some(after(1)));
     assert_eq!(cancelled.exit_code, None);
@@ -29,7 +31,7 @@ pub(super) async fn a_queued_task_is_gone_at_once(bench: &Bench) {
 pub(super) async fn a_running_task_is_flagged_and_its_worker_hears_of_it(bench: &Bench) {
     let task = bench.running().await;
     let other = bench.running().await;
-    let Cancel::Flagged(flagged) = cancel(bench, task.id).await else {
+    let Cancel::Flagged(flagged) = cancel(bench, task.id, Standing::Running).await else {
         panic!("a running task is flagged")
     };
     assert_eq!(flagged.state, TaskState::Accepted);
@@ -55,7 +57,7 @@ pub(super) async fn a_running_task_is_flagged_and_its_worker_hears_of_it(bench: 
 
 pub(super) async fn a_flagged_task_ends_as_its_outcome_says(bench: &Bench) {
     let task = bench.running().await;
-    cancel(bench, task.id).await;
+    cancel(bench, task.id, Standing::Running).await;
     assert_eq!(bench.complete(&task, success(&task)).await, Fenced::Applied);
     let ended = bench.detail(task.id).await;
     assert_eq!(ended.state, TaskState::Finished);
@@ -71,8 +73,8 @@ pub(super) async fn a_flagged_task_ends_as_its_outcome_says(bench: &Bench) {
 pub(super) async fn a_flagged_task_is_never_queued_again(bench: &Bench) {
     let expired = bench.running().await;
     let released = bench.running().await;
-    cancel(bench, expired.id).await;
-    cancel(bench, released.id).await;
+    cancel(bench, expired.id, Standing::Running).await;
+    cancel(bench, released.id, Standing::Running).await;
     assert_eq!(bench.release(&released).await, Fenced::Applied);
     let reaped = bench.store.reap(1, after(60)).await;
     assert_eq!(reaped.expect("reap"), 1, "out of attempts, but cancelled");
@@ -87,11 +89,25 @@ pub(super) async fn a_final_task_stays_as_it_is(bench: &Bench) {
     let finished = bench.running().await;
     bench.complete(&finished, success(&finished)).await;
     let cancelled = bench.submit().await;
-    cancel(bench, cancelled.id).await;
+    cancel(bench, cancelled.id, Standing::Queued).await;
     for task in [finished, cancelled] {
         let before = (bench.detail(task.id).await, bench.events().await);
-        let expected = Cancel::Final(Box::new(before.0.clone()));
-        assert_eq!(cancel(bench, task.id).await, expected);
+        for standing in BOTH {
+            let expected = Cancel::Unchanged(Box::new(before.0.clone()));
+            assert_eq!(cancel(bench, task.id, standing).await, expected);
+        }
+        let now = (bench.detail(task.id).await, bench.events().await);
+        assert_eq!(now, before);
+    }
+}
+
+pub(super) async fn a_task_that_stands_elsewhere_stays_as_it_is(bench: &Bench) {
+    let running = bench.running().await;
+    let queued = bench.submit().await;
+    for (task, standing) in [(running, Standing::Queued), (queued, Standing::Running)] {
+        let before = (bench.detail(task.id).await, bench.events().await);
+        let expected = Cancel::Unchanged(Box::new(before.0.clone()));
+        assert_eq!(cancel(bench, task.id, standing).await, expected);
         let now = (bench.detail(task.id).await, bench.events().await);
         assert_eq!(now, before);
     }
@@ -105,9 +121,14 @@ pub(super) async fn only_the_owner_may_cancel(bench: &Bench) {
     let other = other.expect("a second project").id;
     let task = bench.submit().await;
     for name in [TaskRef::Id(task.id), TaskRef::Token(task.token.clone())] {
-        let answer = bench.store.cancel(&name, other, after(1)).await;
-        assert_eq!(answer.expect("cancel"), Cancel::Unknown);
+        for standing in BOTH {
+            let answer = bench.store.cancel(&name, other, standing, after(1)).await;
+            assert_eq!(answer.expect("cancel"), Cancel::Unknown);
+        }
     }
     assert_eq!(bench.detail(task.id).await, task);
-    assert_eq!(cancel(bench, TaskId(1_000_000)).await, Cancel::Unknown);
+    for standing in BOTH {
+        let answer = cancel(bench, TaskId(1_000_000), standing).await;
+        assert_eq!(answer, Cancel::Unknown);
+    }
 }

@@ -7,7 +7,7 @@ use tintype_domain::{
 
 use super::job::{Job, Lease};
 use super::{events, tasks};
-use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress};
+use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress, Standing};
 
 /// Tasks that one reap looks after, so that no batch of writes waits long for it.
 const REAPED_AT_ONCE: i64 = 1_000;
@@ -139,22 +139,23 @@ pub(super) fn cancel(
     connection: &Connection,
     task: &TaskRef,
     project: ProjectId,
+    standing: Standing,
     now: UnixMillis,
 ) -> Result<Cancel, Error> {
     let Some(id) = tasks::find(connection, task, Some(project))? else {
         return Ok(Cancel::Unknown);
     };
     let mut job = Job::expect(connection, id)?;
-    let answer: fn(Box<Task>) -> Cancel = match job.state {
-        state if state.is_final() => Cancel::Final,
-        TaskState::Queued => {
+    let answer: fn(Box<Task>) -> Cancel = match standing {
+        Standing::Queued if job.state == TaskState::Queued => {
             job.enter(connection, TaskState::Cancelled, now)?;
             Cancel::Cancelled
         }
-        _ => {
+        Standing::Running if job.state.is_running() => {
             job.cancel_requested = true;
             Cancel::Flagged
         }
+        Standing::Queued | Standing::Running => Cancel::Unchanged,
     };
     job.save(connection)?;
     Ok(answer(Box::new(tasks::load(connection, id)?)))

@@ -9,7 +9,7 @@ use tintype_domain::{
 
 use super::*;
 use crate::conformance::{START, claim_until, new_task, success};
-use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress};
+use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress, Standing};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -36,6 +36,7 @@ enum Operation {
     },
     Cancel {
         task: Index,
+        standing: Standing,
     },
     Reap {
         max_attempts: u32,
@@ -72,6 +73,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         Just(Ending::Cancelled)
     ];
     let state = proptest::sample::select(&TaskState::ALL[..]);
+    let standing = prop_oneof![Just(Standing::Queued), Just(Standing::Running)];
     prop_oneof![
         4 => Just(Operation::Submit),
         6 => (1..4_usize, 1..9_i64, 1..4_u32).prop_map(|(limit, lease_ms, max_attempts)| {
@@ -82,7 +84,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (claimed(), state).prop_map(|(claim, state)| Operation::Enter { claim, state }),
         2 => (claimed(), ending).prop_map(|(claim, ending)| Operation::Complete { claim, ending }),
         2 => claimed().prop_map(|claim| Operation::Release { claim }),
-        2 => any::<Index>().prop_map(|task| Operation::Cancel { task }),
+        2 => (any::<Index>(), standing)
+            .prop_map(|(task, standing)| Operation::Cancel { task, standing }),
         3 => (1..4_u32).prop_map(|max_attempts| Operation::Reap { max_attempts }),
         2 => (-2..7_i64).prop_map(|millis| Operation::Wait { millis }),
         1 => Just(Operation::Restart),
@@ -208,7 +211,9 @@ impl Pair {
             Operation::Enter { claim, state } => self.enter(claim, *state).await,
             Operation::Complete { claim, ending } => self.complete(claim, *ending).await,
             Operation::Release { claim } => self.release(claim).await,
-            Operation::Cancel { task } => self.cancel(task.index(self.known.len())).await,
+            Operation::Cancel { task, standing } => {
+                self.cancel(task.index(self.known.len()), *standing).await;
+            }
         }
     }
 
@@ -356,21 +361,26 @@ impl Pair {
         }
     }
 
-    async fn cancel(&mut self, index: usize) {
+    async fn cancel(&mut self, index: usize, standing: Standing) {
         let task = TaskRef::Id(id_of(index));
         let answer = self
             .bench()
             .store
-            .cancel(&task, self.bench().project, self.now)
+            .cancel(&task, self.bench().project, standing, self.now)
             .await;
         let known = &mut self.known[index];
         match answer.expect("cancel") {
-            Cancel::Final(_) => assert!(known.state.is_final()),
+            Cancel::Unchanged(_) => match standing {
+                Standing::Queued => assert_ne!(known.state, TaskState::Queued),
+                Standing::Running => assert!(!known.state.is_running()),
+            },
             Cancel::Flagged(_) => {
+                assert_eq!(standing, Standing::Running);
                 assert!(known.state.is_running());
                 known.cancel_requested = true;
             }
             Cancel::Cancelled(_) => {
+                assert_eq!(standing, Standing::Queued);
                 assert_eq!(known.state, TaskState::Queued);
                 known.leave(TaskState::Cancelled, None);
             }

@@ -5,7 +5,7 @@ use tintype_domain::{Epoch, TaskRef, TaskState};
 use super::*;
 use crate::conformance::{after, new_task, success};
 use crate::sqlite::migrate::CURRENT_VERSION;
-use crate::{Cancel, Error, Fenced};
+use crate::{Cancel, Error, Fenced, Standing};
 
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
@@ -46,7 +46,9 @@ async fn a_restart_does_not_run_again_what_was_to_stop() {
         let bench = bench(&place.open()).await;
         let task = bench.running().await;
         let name = TaskRef::Id(task.id);
-        let cancel = bench.store.cancel(&name, task.project, after(1));
+        let cancel = bench
+            .store
+            .cancel(&name, task.project, Standing::Running, after(1));
         assert!(matches!(cancel.await, Ok(Cancel::Flagged(_))));
         task
     };
