@@ -9,6 +9,7 @@ pub mod id;
 pub mod project;
 pub mod task;
 pub mod time;
+pub mod tool;
 
 pub use file::{FileRecord, NewFile, OutputFile};
 pub use id::{AccessKey, Epoch, FileId, ProjectId, TaskId, TaskToken, ToolSlug, WorkerId};
@@ -18,3 +19,4 @@ pub use task::{
     TransitionError,
 };
 pub use time::UnixMillis;
+pub use tool::ToolStats;

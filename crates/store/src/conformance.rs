@@ -19,6 +19,7 @@ mod life;
 mod queue;
 mod reads;
 mod registry;
+mod stats;
 
 /// A point in time like those of today.
 pub(crate) const START: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -69,14 +70,16 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         cancel::a_flagged_task_ends_as_its_outcome_says,
         cancel::a_flagged_task_is_never_queued_again,
         cancel::a_final_task_stays_as_it_is,
-        cancel::only_the_owner_may_cancel,
         cancel::a_task_that_stands_elsewhere_stays_as_it_is,
+        cancel::only_the_owner_may_cancel,
         reads::everything_submitted_comes_back,
         reads::a_task_is_found_by_number_and_token_within_its_project,
         reads::pages_are_ordered_filtered_and_counted,
         reads::a_page_has_a_bound,
         reads::events_follow_a_cursor,
         reads::a_reader_sees_a_completion_whole_or_not_at_all,
+        stats::runs_are_counted_by_how_they_ended,
+        stats::what_is_refused_or_stale_is_not_counted,
         registry::project_names_and_keys_are_unique,
         registry::a_nonce_counts_once_for_each_project_and_time,
         registry::files_are_found_by_address_and_by_name,

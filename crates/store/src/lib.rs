@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use tintype_domain::{
     Epoch, Event, FileRecord, NewFile, NewTask, Outcome, OutputFile, Project, ProjectId, Task,
-    TaskId, TaskRef, ToolSlug, UnixMillis, WorkerId,
+    TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, WorkerId,
 };
 
 #[cfg(any(test, feature = "conformance"))]
@@ -230,6 +230,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of at most [`MAX_PAGE`] tasks, and how many there are in all.
     async fn list(&self, query: TaskQuery) -> Result<(Vec<Task>, u64), Error>;
+
+    /// How the runs of each tool went: every tool that was ever run, by its address. The counts
+    /// are part of the transactions that they count, and reading them costs the same however many
+    /// tasks there are.
+    async fn tool_stats(&self) -> Result<Vec<(ToolSlug, ToolStats)>, Error>;
 
     /// Events after a place in the log, oldest first. The log is bounded: old events are forgotten,
     /// so what a task is follows from [`Store::detail`], never from its events.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tintype_domain::{
     Epoch, Event, FileRecord, NewFile, NewTask, Outcome, OutputFile, Project, ProjectId, Task,
-    TaskId, TaskRef, UnixMillis,
+    TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
 };
 
 use self::owner::OwnerLock;
@@ -34,6 +34,7 @@ mod rows;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod tool_stats;
 mod writer;
 
 /// A store in one SQLite file. Share it in an [`Arc`]; dropping the last handle ends its writer
@@ -193,8 +194,8 @@ impl Store for SqliteStore {
         &self,
         task: &TaskRef,
         project: ProjectId,
-        now: UnixMillis,
         standing: Standing,
+        now: UnixMillis,
     ) -> Result<Cancel, Error> {
         let task = task.clone();
         self.writer
@@ -223,6 +224,10 @@ impl Store for SqliteStore {
         self.readers
             .run(move |connection| tasks::list(connection, &query))
             .await
+    }
+
+    async fn tool_stats(&self) -> Result<Vec<(ToolSlug, ToolStats)>, Error> {
+        self.readers.run(tool_stats::all).await
     }
 
     async fn events_since(&self, sequence: i64, limit: usize) -> Result<Vec<Event>, Error> {

@@ -14,7 +14,7 @@ use object_store::{
 };
 use tintype_domain::{
     Epoch, Event, FileRecord, NewFile, NewTask, Outcome, OutputFile, Project, ProjectId, Task,
-    TaskId, TaskRef, UnixMillis,
+    TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
 };
 use tintype_store::{
     Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store, TaskQuery,
@@ -267,6 +267,12 @@ impl Store for FaultyStore {
 
     async fn list(&self, query: TaskQuery) -> Result<(Vec<Task>, u64), Error> {
         self.inner.list(query).await
+    }
+
+    async fn tool_stats(&self) -> Result<Vec<(ToolSlug, ToolStats)>, Error> {
+        self.faults
+            .call("tool_stats", self.inner.tool_stats())
+            .await
     }
 
     async fn events_since(&self, sequence: i64, limit: usize) -> Result<Vec<Event>, Error> {

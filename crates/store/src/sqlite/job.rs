@@ -9,7 +9,7 @@ use tintype_domain::{
     task::transition,
 };
 
-use super::{events, outputs, rows};
+use super::{events, outputs, rows, tool_stats};
 use crate::Error;
 
 /// Who holds a running task, and until when.
@@ -144,6 +144,9 @@ impl Job {
                 self.exit_code = Some(exit_code);
                 self.debug_error = debug_error;
             }
+        }
+        if let Some(exit_code) = self.exit_code {
+            tool_stats::count_end(connection, self.task, exit_code)?;
         }
         let last_states = [
             TaskState::Ended,

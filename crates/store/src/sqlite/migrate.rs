@@ -8,7 +8,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::Error;
 
 /// All steps, in order: step `n` takes a database from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_tool_stat.sql"),
+];
 
 /// The version that this program writes.
 pub(super) const CURRENT_VERSION: usize = MIGRATIONS.len();

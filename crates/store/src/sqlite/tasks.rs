@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use tintype_domain::{Epoch, NewTask, ProjectId, Task, TaskId, TaskRef, TaskState, UnixMillis};
 
 use super::job::Job;
-use super::{outputs, rows};
+use super::{outputs, rows, tool_stats};
 use crate::{Error, MAX_PAGE, TaskQuery};
 
 /// Records a task and queues it.
@@ -32,6 +32,7 @@ pub(super) fn submit(
         ))?;
     let id = TaskId(connection.last_insert_rowid());
     let times = Job::insert(connection, id, now)?;
+    tool_stats::count_run(connection, &task.tool, now)?;
     Ok(Task {
         id,
         uuid: task.uuid,

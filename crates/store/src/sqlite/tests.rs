@@ -13,6 +13,7 @@ use crate::conformance::{self, Bench};
 
 mod faults;
 mod kill;
+mod migrating;
 mod model;
 mod opening;
 mod writing;
