@@ -13,7 +13,7 @@ use crate::Error;
 /// Held as long as the store is open.
 #[derive(Debug)]
 pub(super) struct OwnerLock {
-    _file: File,
+    pub(super) file: File,
 }
 
 impl OwnerLock {
@@ -38,7 +38,7 @@ impl OwnerLock {
         }
         file.set_len(0).map_err(unavailable)?;
         write!(file, "{}", std::process::id()).map_err(unavailable)?;
-        Ok(Some(Self { _file: file }))
+        Ok(Some(Self { file }))
     }
 
     /// What to tell a person who finds the lock taken.
@@ -54,6 +54,14 @@ impl OwnerLock {
                 holder.as_deref().unwrap_or("another process"),
             ),
         }
+    }
+}
+
+impl Drop for OwnerLock {
+    fn drop(&mut self) {
+        // Closing alone would leave it locked for as long as a child process that was just forked
+        // holds a copy of the file. A failure leaves what closing does.
+        let _ = self.file.unlock();
     }
 }
 

@@ -5,6 +5,7 @@ use tintype_domain::{Epoch, TaskRef, TaskState};
 use super::*;
 use crate::conformance::{after, new_task, success};
 use crate::sqlite::migrate::CURRENT_VERSION;
+use crate::sqlite::owner::OwnerLock;
 use crate::{Cancel, Error, Fenced, Standing};
 
 #[tokio::test]
@@ -71,6 +72,19 @@ async fn a_second_owner_is_refused_until_the_first_has_gone() {
     assert!(message.contains(&process), "{message}");
     drop(first);
     place.open();
+}
+
+/// A process that is being started holds copies of all open files for a moment; that once made
+/// the model's restarts fail now and then.
+#[test]
+fn a_copy_of_the_lock_in_a_child_process_does_not_keep_it() {
+    let place = Place::new();
+    let lock = OwnerLock::try_take(&place.path()).expect("the lock");
+    let lock = lock.expect("it is free");
+    let _copy = lock.file.try_clone().expect("a copy");
+    drop(lock);
+    let again = OwnerLock::try_take(&place.path()).expect("the lock");
+    assert!(again.is_some(), "it is free again");
 }
 
 #[tokio::test]

@@ -58,6 +58,24 @@ async fn a_call_that_was_dropped_before_its_turn_does_nothing() {
 }
 
 #[tokio::test]
+async fn a_read_sees_one_snapshot_whatever_is_committed_meanwhile() {
+    let place = Place::new();
+    let store = place.open();
+    let path = place.path();
+    let probes = |connection: &rusqlite::Connection| -> Result<i64, Error> {
+        Ok(connection.query_row("SELECT count FROM probe", (), |row| row.get(0))?)
+    };
+    let read = store.readers.run(move |connection| {
+        let before = probes(connection)?;
+        rusqlite::Connection::open(&path)?.execute("UPDATE probe SET count = count + 1", ())?;
+        Ok((before, probes(connection)?))
+    });
+    assert_eq!(read.await.expect("the read"), (0, 0));
+    let now = query(&place.path(), "SELECT count FROM probe");
+    assert_eq!(now, "1", "it was committed");
+}
+
+#[tokio::test]
 async fn the_queue_is_found_through_its_indexes() {
     let place = Place::new();
     let store = place.open();
