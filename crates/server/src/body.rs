@@ -29,6 +29,8 @@ pub enum Purpose {
     Run,
     /// The name of a task: small, and read leniently when it is not JSON.
     Task,
+    /// A question that names no task: small, and strict.
+    Question,
 }
 
 /// The inputs of one request, and its share of the memory for large bodies.
@@ -67,7 +69,7 @@ impl BodyReader {
     ) -> Result<Inputs, ApiError> {
         let content_type = ContentType::of(headers);
         let limit = match purpose {
-            Purpose::Task => TASK_BODY_BYTES,
+            Purpose::Task | Purpose::Question => TASK_BODY_BYTES,
             Purpose::Run if content_type == ContentType::Multipart => self.limits.multipart_bytes,
             Purpose::Run => self.limits.body_bytes,
         };

@@ -9,11 +9,13 @@ pub mod body;
 pub mod errors;
 pub mod examples;
 mod fields;
+mod html;
 mod lenient;
 pub mod limits;
 pub mod listen;
 mod routes;
 pub mod wire;
+pub mod wire_tools;
 
 pub use app::{BaseUrl, Options};
 pub use limits::Limits;

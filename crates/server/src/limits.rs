@@ -54,12 +54,15 @@ impl Limits {
     }
 }
 
-/// Bytes of a body of the task endpoints: they name one task.
+/// Bytes of a body of the endpoints that only ask: they name one task, or say which to list.
 pub(crate) const TASK_BODY_BYTES: usize = 64 << 10;
 
 /// Tasks in one page of a list, however many are asked for: a task with a long prompt is some
 /// kilobytes, so a page stays below a megabyte or two.
 pub(crate) const TASKS_LISTED: u64 = 100;
+
+/// Tools in one page of a list, however many are asked for: a tool with its form is some kilobytes.
+pub(crate) const TOOLS_LISTED: u64 = 100;
 
 /// Bytes of a request's head: keys, a signature and what browsers and proxies add fit ten times.
 pub(crate) const HEAD_BYTES: usize = 64 << 10;

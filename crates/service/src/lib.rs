@@ -17,6 +17,7 @@ mod service;
 mod submit;
 #[cfg(feature = "test-support")]
 pub mod test_support;
+mod tools;
 pub mod worker;
 
 pub use api::{
@@ -28,3 +29,4 @@ pub use clock::{Clock, SystemClock};
 pub use preprocess::fetch::FetchLimits;
 pub use sealing::{KEY_FILE_NAME, SealingError, SealingKey};
 pub use service::{Parts, Service, ServiceConfig};
+pub use tools::{ToolPage, ToolReport};

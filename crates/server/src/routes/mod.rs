@@ -22,6 +22,7 @@ mod page;
 mod run;
 mod task_control;
 mod tasks;
+mod tools;
 
 /// Where tasks are accepted.
 const RUN: &str = "/v1/Run/{owner}/{model}";
@@ -37,6 +38,9 @@ pub fn router(service: Arc<Service>, options: &Options) -> Router {
         .route("/v1/Task/Detail", post(tasks::detail))
         .route("/v1/Task/List", post(task_control::list))
         .route("/v1/Task/Cancel", post(task_control::cancel))
+        .route("/v1/Tool/List", post(tools::list))
+        .route("/v1/Tool/Detail", post(tools::detail))
+        .route("/v1/Tool/Explore", post(tools::explore))
         .route("/{directory}/{name}", get(files::file))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)

@@ -6,6 +6,7 @@ use axum::response::{Html, IntoResponse};
 
 use crate::app::App;
 use crate::examples;
+use crate::html::escape;
 
 const TEMPLATE: &str = include_str!("page.html");
 
@@ -35,11 +36,4 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> impl Int
         [(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)],
         Html(page),
     )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

@@ -9,3 +9,4 @@ mod house;
 mod sockets;
 mod task_list;
 mod task_stop;
+mod tools;

@@ -10,4 +10,5 @@ mod life;
 mod projects;
 mod stopping;
 mod submit;
+mod tools;
 mod trouble;
