@@ -1,9 +1,20 @@
 //! What a project may do with its own tasks besides watching one: list them, and stop them.
 
-use tintype_domain::{Task, TaskRef, ToolSlug};
+use std::time::Duration;
+
+use tintype_domain::{Task, TaskRef, TaskState, ToolSlug};
 use tintype_store::{Cancel, Standing, TaskQuery};
+use tokio::time::{Instant, sleep};
 
 use crate::{Page, Principal, Service, ServiceError, StopError};
+
+/// Between looks at a task that was asked to stop: a fraction of a step.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Why a task was not killed, to be read after a colon.
+const STILL_QUEUED: &str = "it is still in the queue; cancel it instead";
+const HAD_ENDED: &str = "it has ended already";
+const ENDED_FIRST: &str = "it came to its end first";
 
 impl Service {
     /// A page of the asking project's own tasks, by number, and how many there are in all.
@@ -45,6 +56,45 @@ impl Service {
             Cancel::Unchanged(_) => Err(StopError::NotQueued),
             Cancel::Unknown => Err(StopError::UnknownTask),
         }
+    }
+
+    /// Stops a running task at its next step, and waits a moment for that; returns the task as it
+    /// stands then. A kill that came too late, or in the same moment as the end, is an error: a
+    /// task has one end, and the answer says which.
+    ///
+    /// # Errors
+    /// [`StopError`]; [`StopError::NotRunning`] if the task waits, had ended, or ended otherwise.
+    pub async fn kill(&self, principal: &Principal, task: &TaskRef) -> Result<Task, StopError> {
+        let task = match self.ask_to_stop(principal, task, Standing::Running).await? {
+            Cancel::Cancelled(task) | Cancel::Flagged(task) => *task,
+            Cancel::Unchanged(task) if task.state.is_final() => {
+                return Err(StopError::NotRunning(HAD_ENDED));
+            }
+            Cancel::Unchanged(_) => return Err(StopError::NotRunning(STILL_QUEUED)),
+            Cancel::Unknown => return Err(StopError::UnknownTask),
+        };
+        self.stops.send_replace(());
+        tracing::info!(task.id = %task.id, project.id = %principal.project, "asked to stop");
+        let task = self.settled(task).await;
+        if task.state == TaskState::Finished {
+            return Err(StopError::NotRunning(ENDED_FIRST));
+        }
+        Ok(task)
+    }
+
+    /// The task when it has ended, or as it stands when patience is over. A store that cannot be
+    /// asked does not make the wish undone.
+    async fn settled(&self, mut task: Task) -> Task {
+        let patience = Instant::now() + self.kill_patience;
+        let id = TaskRef::Id(task.id);
+        while !task.state.is_final() && Instant::now() < patience {
+            sleep(LOOK_AGAIN).await;
+            match self.store.detail(&id, Some(task.project)).await {
+                Ok(Some(now)) => task = now,
+                Ok(None) | Err(_) => break,
+            }
+        }
+        task
     }
 
     async fn ask_to_stop(

@@ -1,13 +1,14 @@
 //! The service itself: the parts it is made of, and the questions it answers directly.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use rand::rngs::StdRng;
 use tintype_catalog::Catalog;
 use tintype_domain::{Task, TaskRef, UnixMillis};
 use tintype_store::Store;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::cause::root_cause;
 use crate::preprocess::fetch::{FetchLimits, Fetcher};
@@ -20,7 +21,12 @@ pub struct ServiceConfig {
     pub public_url: String,
     /// How pictures are fetched from addresses that clients name.
     pub fetch: FetchLimits,
+    /// How long the answer to a kill waits for the task to have stopped.
+    pub kill_patience: Duration,
 }
+
+/// Long enough for a step of a small model, short enough for a client that waits.
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
 impl ServiceConfig {
     /// The usual limits for a service at this address.
@@ -28,6 +34,7 @@ impl ServiceConfig {
         Self {
             public_url: public_url.into(),
             fetch: FetchLimits::default(),
+            kill_patience: KILL_PATIENCE,
         }
     }
 }
@@ -59,6 +66,10 @@ pub struct Service {
     rng: Mutex<StdRng>,
     public_url: String,
     pub(crate) queued: Arc<Notify>,
+    /// Rings when a running task was asked to stop. A hint: the store knows which, and workers
+    /// that hear nothing learn of it with their next heartbeat.
+    pub(crate) stops: watch::Sender<()>,
+    pub(crate) kill_patience: Duration,
 }
 
 impl Service {
@@ -74,6 +85,8 @@ impl Service {
             rng: Mutex::new(parts.rng),
             public_url: config.public_url.trim_end_matches('/').to_owned(),
             queued: Arc::new(Notify::new()),
+            stops: watch::Sender::new(()),
+            kill_patience: config.kill_patience,
         }
     }
 

@@ -55,3 +55,15 @@ pub(super) async fn cancel(
     let task = app.service.cancel(&call.principal, &named(&call)?).await?;
     Ok(about(&app, &call, task))
 }
+
+/// Answers when the task has stopped, or after a short while with the task as it stands then: the
+/// wish is on record, and the next step is its last.
+pub(super) async fn kill(
+    State(app): State<App>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Json<TasksAnswer>, ApiError> {
+    let call = app.admit(remote, request, Purpose::Task).await?;
+    let task = app.service.kill(&call.principal, &named(&call)?).await?;
+    Ok(about(&app, &call, task))
+}

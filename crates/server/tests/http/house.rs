@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -19,9 +20,11 @@ use sha2::Sha256;
 use tempfile::TempDir;
 use tintype_catalog::Catalog;
 use tintype_domain::{
-    AccessKey, AuthKind, FileId, Outcome, OutputFile, Task, UnixMillis, WorkerId,
+    AccessKey, AuthKind, FileId, Outcome, OutputFile, Task, ToolSlug, UnixMillis, WorkerId,
 };
 use tintype_server::{Options, router};
+use tintype_service::test_support::FakeEngine;
+use tintype_service::worker::{Engines, Worker, WorkerConfig, WorkerHandle};
 use tintype_service::{
     Clock, NewProjectRequest, Parts, ProjectKeys, SealingKey, Service, ServiceConfig,
 };
@@ -188,6 +191,20 @@ impl House {
             Body::from(body.to_owned()),
         ))
         .await
+    }
+
+    /// A worker that beats once, and an engine for the tool of [`RUN`].
+    pub fn worker(&self) -> (WorkerHandle, Arc<FakeEngine>) {
+        let engine = FakeEngine::new();
+        let mut engines = Engines::new();
+        engines.insert(
+            ToolSlug::new("black-forest-labs", "flux-pro-1.1"),
+            engine.clone(),
+        );
+        let mut config = WorkerConfig::new(WorkerId("house".to_owned()));
+        config.beat = Duration::from_secs(3600);
+        let worker = Worker::spawn(self.service.clone(), engines, config);
+        (worker, engine)
     }
 
     /// A queued task's token.

@@ -2,8 +2,8 @@
 //!
 //! A claim is a lease with a fencing epoch. Heartbeats move the lease and bring back who wants to
 //! stop; a worker that loses touch is overtaken, and whatever it still writes changes nothing. No
-//! transaction is open while a task runs. Being woken at a submission is a hint; the worker looks
-//! into the queue by itself as well.
+//! transaction is open while a task runs. Being woken at a submission or a kill is a hint; the
+//! worker looks into the queue and beats by itself as well.
 
 mod attempt;
 mod draw;
@@ -143,9 +143,16 @@ impl Worker {
                 () = told_to(&mut drain) => break,
                 place = Arc::clone(&places).acquire_owned() => place,
             };
+            let stops = self.service.stops.subscribe();
             // Never dropped half-way: a claim that was made must be acted upon.
             match self.claim().await {
-                Some(task) => self.start(&mut attempts, task, place.ok()),
+                Some(task) => {
+                    self.start(&mut attempts, task, place.ok());
+                    // It may have been meant before it was among the running ones.
+                    if stops.has_changed().unwrap_or(false) {
+                        self.service.stops.send_replace(());
+                    }
+                }
                 None => tokio::select! {
                     () = told_to(&mut drain) => break,
                     () = self.service.queued.notified() => {}
@@ -204,13 +211,21 @@ impl Worker {
         now.plus_millis(i64::try_from(self.config.lease.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Heartbeats, and the reaping of leases that others lost. Ends with the worker.
+    /// Heartbeats, and the reaping of leases that others lost. A kill in this process makes for a
+    /// heartbeat at once. Ends with the worker.
     async fn keep_leases(&self) {
+        let mut stops = self.service.stops.subscribe();
         let mut beats = interval(self.config.beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            beats.tick().await;
-            self.beat().await;
+            tokio::select! {
+                _ = beats.tick() => {
+                    self.beat().await;
+                    self.reap().await;
+                }
+                // The sender lives as long as the service.
+                _ = stops.changed() => self.beat().await,
+            }
         }
     }
 
@@ -230,6 +245,10 @@ impl Worker {
                 Err(error) => tracing::warn!(error = %error, "a heartbeat was not heard"),
             }
         }
+    }
+
+    async fn reap(&self) {
+        let (store, now) = (&self.service.store, self.service.now());
         match store.reap(self.config.max_attempts, now).await {
             Ok(0) => {}
             Ok(tasks) => {

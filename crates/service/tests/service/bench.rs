@@ -19,11 +19,11 @@ use tintype_engine::Engine;
 use tintype_service::test_support::{FakeEngine, ManualClock};
 use tintype_service::worker::{Engines, Worker, WorkerConfig, WorkerHandle};
 use tintype_service::{
-    Credentials, NewProjectRequest, Parts, Principal, ProjectKeys, RawInputs, RawValue, SealingKey,
-    Service, ServiceConfig, SubmitError, Submitted, UploadedPart,
+    Clock, Credentials, NewProjectRequest, Parts, Principal, ProjectKeys, RawInputs, RawValue,
+    SealingKey, Service, ServiceConfig, SubmitError, Submitted, UploadedPart,
 };
-use tintype_store::Store;
 use tintype_store::sqlite::SqliteStore;
+use tintype_store::{Claim, Store};
 
 use crate::faults::{Faults, FaultyBlobs, FaultyStore};
 
@@ -168,6 +168,19 @@ impl Bench {
         found
             .expect("the store answers")
             .expect("the task is there")
+    }
+
+    /// A queued task in the hands of a worker that does nothing.
+    pub async fn claim(&self) -> Task {
+        let now = self.clock.now();
+        let claim = Claim {
+            worker: WorkerId("idle".into()),
+            limit: 1,
+            lease_until: now.plus_millis(30_000),
+            max_attempts: 3,
+        };
+        let mut claimed = self.store.claim(claim, now).await.expect("claims");
+        claimed.pop().expect("a queued task")
     }
 
     /// Waits until something is true of a task; looks again whenever a store call returned.

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod bench;
+mod control;
 mod crash;
 mod faults;
 mod files;
