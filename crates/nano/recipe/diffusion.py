@@ -28,7 +28,7 @@ from tokenizer_files import T5_LENGTH
 from transformer import pack, position_ids
 from velocity import velocity
 
-STEPS = 4450
+STEPS = 4500
 DECAY_SHARE = 0.45  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
 BATCH = (14, 8)  # pictures, edits: about as many tokens

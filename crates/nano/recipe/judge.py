@@ -254,7 +254,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--true-cfg", type=float, default=1.0)
-    parser.add_argument("--sheet")
+    parser.add_argument("--sheet", help="a PNG of the first pictures and edits")
     parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
     options = parser.parse_args()
     found = figures(MODEL, options.count, options.true_cfg, options.sheet)
