@@ -36,6 +36,8 @@ pub struct FileRecord {
     pub id: FileId,
     /// The project that owns it.
     pub project: ProjectId,
+    /// The folder that it was put in; `None` is the project's top level.
+    pub folder: Option<FileId>,
     /// The name it was uploaded under; runs of the same project may use it as an input.
     pub name: String,
     /// The sniffed media type.
@@ -50,6 +52,21 @@ pub struct FileRecord {
     pub directory: String,
     /// Where the bytes lie in the blob store.
     pub blob_key: String,
+}
+
+/// A folder that a project made for its uploads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folder {
+    /// The folder's id.
+    pub id: FileId,
+    /// The project that owns it.
+    pub project: ProjectId,
+    /// The folder that it stands in; `None` is the project's top level.
+    pub parent: Option<FileId>,
+    /// Its name, unique within its parent.
+    pub name: String,
+    /// When it was made.
+    pub added_at: UnixMillis,
 }
 
 /// A file about to be recorded: the same fields, the store adds nothing of its own.

@@ -11,7 +11,7 @@ pub mod task;
 pub mod time;
 pub mod tool;
 
-pub use file::{FileRecord, NewFile, OutputFile};
+pub use file::{FileRecord, Folder, NewFile, OutputFile};
 pub use id::{AccessKey, Epoch, FileId, ProjectId, TaskId, TaskToken, ToolSlug, WorkerId};
 pub use project::{AuthKind, Project};
 pub use task::{

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -25,7 +25,7 @@ use crate::limits::{
 /// What a body is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The inputs of a run: strict, and large enough for pictures.
+    /// The inputs of a run, or an upload: strict, and large enough for pictures.
     Run,
     /// The name of a task: small, and read leniently when it is not JSON.
     Task,
@@ -245,6 +245,8 @@ fn text_input((name, value): (String, String)) -> (String, RawValue) {
 
 async fn from_multipart(headers: &HeaderMap, bytes: Bytes) -> Result<RawInputs, ApiError> {
     let mut request = Request::new(Body::from(bytes.clone()));
+    // The body is bounded already; without this the extractor stops at 2 MB.
+    DefaultBodyLimit::disable().apply(&mut request);
     let content_type = match headers.get(header::CONTENT_TYPE) {
         Some(value) if names_boundary(value.as_bytes()) => value.clone(),
         _ => format!("multipart/form-data; boundary={}", first_boundary(&bytes)?)

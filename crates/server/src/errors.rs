@@ -7,7 +7,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tintype_service::{AuthError, ServiceError, StopError, SubmitError};
+use tintype_service::{AuthError, ServiceError, StopError, SubmitError, UploadError};
 
 /// What can go wrong, as a client can tell it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +34,10 @@ pub enum Kind {
     NotCancellable,
     /// A task that is not running cannot be killed.
     NotKilled,
+    /// An upload without a file.
+    FileRequired,
+    /// No such folder in this project.
+    UnknownFolder,
     /// The service cannot do its part right now; the same call may work later.
     Unavailable,
     /// A fault of the service.
@@ -63,7 +67,7 @@ const fn row(kind: Kind, code: u32, status: StatusCode, sentence: &'static str) 
 }
 
 /// The table.
-pub const TABLE: [Row; 13] = [
+pub const TABLE: [Row; 15] = [
     row(
         Kind::Credentials,
         0,
@@ -129,6 +133,18 @@ pub const TABLE: [Row; 13] = [
         1,
         StatusCode::OK,
         "Task could not be killed: {reason}",
+    ),
+    row(
+        Kind::FileRequired,
+        0,
+        StatusCode::OK,
+        "Request files [file] required",
+    ),
+    row(
+        Kind::UnknownFolder,
+        1,
+        StatusCode::OK,
+        "There is no such folder.",
     ),
     row(
         Kind::Unavailable,
@@ -260,6 +276,16 @@ impl From<StopError> for ApiError {
             StopError::NotQueued => Self::new(Kind::NotCancellable),
             StopError::NotRunning(reason) => Self::because(Kind::NotKilled, reason),
             StopError::Service(error) => error.into(),
+        }
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::UnknownFolder => Self::new(Kind::UnknownFolder),
+            UploadError::Service(error) => error.into(),
+            refused => Self::with_sentences(Kind::InvalidInputs, vec![refused.to_string()]),
         }
     }
 }

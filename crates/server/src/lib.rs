@@ -15,6 +15,7 @@ pub mod limits;
 pub mod listen;
 mod routes;
 pub mod wire;
+pub mod wire_files;
 pub mod wire_tools;
 
 pub use app::{BaseUrl, Options};

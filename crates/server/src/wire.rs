@@ -180,7 +180,7 @@ impl WireOutput {
     }
 }
 
-fn seconds(at: Option<UnixMillis>) -> String {
+pub(crate) fn seconds(at: Option<UnixMillis>) -> String {
     at.map_or_else(|| "0".to_owned(), |at| at.seconds().to_string())
 }
 

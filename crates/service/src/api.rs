@@ -125,6 +125,26 @@ pub enum StopError {
     Service(#[from] ServiceError),
 }
 
+/// Why a file was not kept, or a folder not made.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The file is larger than this many megabytes.
+    #[error("Request parameters are invalid. [file] is larger than {0} MB")]
+    TooLarge(usize),
+    /// Folders are called otherwise: this many characters at most.
+    #[error(
+        "Request parameters are invalid. [name] may have letters, digits, _ and - only, and {0} of \
+         them at most"
+    )]
+    FolderName(usize),
+    /// The project has no such folder.
+    #[error("there is no such folder")]
+    UnknownFolder,
+    /// Nothing was changed, and the same call may work later.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
 /// Why the service could not do its part. Never the client's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {

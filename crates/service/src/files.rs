@@ -90,6 +90,7 @@ impl Service {
         let access_key = AccessKey::random(&mut *self.rng());
         let record = FileRecord {
             project,
+            folder: None,
             name: file_name.map_or_else(|| NAMELESS.to_owned(), safe_name),
             content_type: sniffed
                 .map_or("application/octet-stream", |kind| kind.content_type())

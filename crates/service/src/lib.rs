@@ -18,11 +18,12 @@ mod submit;
 #[cfg(feature = "test-support")]
 pub mod test_support;
 mod tools;
+mod uploads;
 pub mod worker;
 
 pub use api::{
     AuthError, Credentials, FileAnswer, NewProjectRequest, Page, Principal, ProjectError,
-    ProjectKeys, RawInputs, RawValue, ServiceError, StopError, SubmitError, Submitted,
+    ProjectKeys, RawInputs, RawValue, ServiceError, StopError, SubmitError, Submitted, UploadError,
     UploadedPart,
 };
 pub use clock::{Clock, SystemClock};

@@ -83,6 +83,8 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         registry::project_names_and_keys_are_unique,
         registry::a_nonce_counts_once_for_each_project_and_time,
         registry::files_are_found_by_address_and_by_name,
+        registry::a_folder_is_made_once_for_each_name_and_parent,
+        registry::files_and_folders_stand_in_folders_of_their_project,
         registry::a_task_needs_a_project,
         registry::a_healthy_store_passes_its_check,
     );

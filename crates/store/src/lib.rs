@@ -6,8 +6,8 @@
 
 use async_trait::async_trait;
 use tintype_domain::{
-    Epoch, Event, FileRecord, NewFile, NewTask, Outcome, OutputFile, Project, ProjectId, Task,
-    TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, WorkerId,
+    Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile, Project,
+    ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, WorkerId,
 };
 
 #[cfg(any(test, feature = "conformance"))]
@@ -243,7 +243,15 @@ pub trait Store: Send + Sync + 'static {
     /// The output with this public address.
     async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error>;
 
-    /// Records an uploaded file. [`Error::Exists`] if the id or the address is taken.
+    /// Makes a folder; the one that is there if its parent has one of this name already.
+    /// [`Error::Rejected`] if the parent is not a folder of the same project.
+    async fn add_folder(&self, folder: Folder) -> Result<Folder, Error>;
+
+    /// A folder of a project.
+    async fn folder(&self, project: ProjectId, folder: &FileId) -> Result<Option<Folder>, Error>;
+
+    /// Records an uploaded file. [`Error::Exists`] if the id or the address is taken,
+    /// [`Error::Rejected`] if its folder is not one of the same project.
     async fn add_file(&self, file: NewFile) -> Result<(), Error>;
 
     /// The uploaded file with this public address.

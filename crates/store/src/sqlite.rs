@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tintype_domain::{
-    Epoch, Event, FileRecord, NewFile, NewTask, Outcome, OutputFile, Project, ProjectId, Task,
-    TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
+    Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile, Project,
+    ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
 };
 
 use self::owner::OwnerLock;
@@ -23,6 +23,7 @@ use crate::{
 mod connection;
 mod error;
 mod events;
+mod folders;
 mod job;
 mod migrate;
 mod outputs;
@@ -240,6 +241,19 @@ impl Store for SqliteStore {
         let (directory, name) = (directory.to_owned(), name.to_owned());
         self.readers
             .run(move |connection| outputs::at(connection, &directory, &name))
+            .await
+    }
+
+    async fn add_folder(&self, folder: Folder) -> Result<Folder, Error> {
+        self.writer
+            .run(move |connection| folders::add(connection, folder))
+            .await
+    }
+
+    async fn folder(&self, project: ProjectId, folder: &FileId) -> Result<Option<Folder>, Error> {
+        let folder = folder.clone();
+        self.readers
+            .run(move |connection| folders::find(connection, project, &folder))
             .await
     }
 

@@ -23,6 +23,7 @@ mod run;
 mod task_control;
 mod tasks;
 mod tools;
+mod uploads;
 
 /// Where tasks are accepted.
 const RUN: &str = "/v1/Run/{owner}/{model}";
@@ -42,6 +43,8 @@ pub fn router(service: Arc<Service>, options: &Options) -> Router {
         .route("/v1/Tool/List", post(tools::list))
         .route("/v1/Tool/Detail", post(tools::detail))
         .route("/v1/Tool/Explore", post(tools::explore))
+        .route("/v1/File/Upload", post(uploads::upload))
+        .route("/v1/File/FolderCreate", post(uploads::create_folder))
         .route("/{directory}/{name}", get(files::file))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)

@@ -20,7 +20,7 @@ use sha2::Sha256;
 use tempfile::TempDir;
 use tintype_catalog::Catalog;
 use tintype_domain::{
-    AccessKey, AuthKind, FileId, Outcome, OutputFile, Task, ToolSlug, UnixMillis, WorkerId,
+    AccessKey, AuthKind, FileId, Outcome, OutputFile, Task, TaskRef, ToolSlug, UnixMillis, WorkerId,
 };
 use tintype_server::{Options, router};
 use tintype_service::test_support::FakeEngine;
@@ -193,18 +193,29 @@ impl House {
         .await
     }
 
-    /// A worker that beats once, and an engine for the tool of [`RUN`].
+    /// A worker that beats once, and an engine for both tools.
     pub fn worker(&self) -> (WorkerHandle, Arc<FakeEngine>) {
         let engine = FakeEngine::new();
         let mut engines = Engines::new();
-        engines.insert(
-            ToolSlug::new("black-forest-labs", "flux-pro-1.1"),
-            engine.clone(),
-        );
+        for model in ["flux-pro-1.1", "flux-kontext-max"] {
+            engines.insert(ToolSlug::new("black-forest-labs", model), engine.clone());
+        }
         let mut config = WorkerConfig::new(WorkerId("house".to_owned()));
         config.beat = Duration::from_secs(3600);
         let worker = Worker::spawn(self.service.clone(), engines, config);
         (worker, engine)
+    }
+
+    /// The task when its worker has ended it.
+    pub async fn ended(&self, task: &TaskRef) -> Task {
+        loop {
+            let found = self.store.detail(task, None).await.expect("an answer");
+            let found = found.expect("the task is there");
+            if found.state.is_final() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// A queued task's token.

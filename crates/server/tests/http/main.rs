@@ -10,3 +10,4 @@ mod sockets;
 mod task_list;
 mod task_stop;
 mod tools;
+mod uploads;

@@ -13,8 +13,8 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use tintype_domain::{
-    Epoch, Event, FileRecord, NewFile, NewTask, Outcome, OutputFile, Project, ProjectId, Task,
-    TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
+    Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile, Project,
+    ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
 };
 use tintype_store::{
     Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store, TaskQuery,
@@ -282,6 +282,18 @@ impl Store for FaultyStore {
     async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error> {
         self.faults
             .call("output_at", self.inner.output_at(directory, name))
+            .await
+    }
+
+    async fn add_folder(&self, folder: Folder) -> Result<Folder, Error> {
+        self.faults
+            .call("add_folder", self.inner.add_folder(folder))
+            .await
+    }
+
+    async fn folder(&self, project: ProjectId, folder: &FileId) -> Result<Option<Folder>, Error> {
+        self.faults
+            .call("folder", self.inner.folder(project, folder))
             .await
     }
 

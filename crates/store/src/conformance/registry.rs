@@ -1,6 +1,6 @@
 //! Projects, nonces, files, and the readiness check.
 
-use tintype_domain::{FileRecord, Project};
+use tintype_domain::{FileRecord, Folder, Project};
 
 use super::*;
 
@@ -75,6 +75,7 @@ fn file(project: ProjectId, name: &str, added_at: UnixMillis) -> FileRecord {
     FileRecord {
         id: FileId(format!("{number:032x}")),
         project,
+        folder: None,
         name: name.to_owned(),
         content_type: "image/jpeg".to_owned(),
         size_bytes: 1 << 40,
@@ -113,6 +114,68 @@ pub(super) async fn files_are_found_by_address_and_by_name(bench: &Bench) {
 
     let again = bench.store.add_file(newest).await;
     assert!(matches!(again, Err(Error::Exists { .. })), "{again:?}");
+}
+
+fn folder(project: ProjectId, parent: Option<&Folder>, name: &str) -> Folder {
+    Folder {
+        id: FileId(format!("{:032x}", unique())),
+        project,
+        parent: parent.map(|parent| parent.id.clone()),
+        name: name.to_owned(),
+        added_at: after(1),
+    }
+}
+
+pub(super) async fn a_folder_is_made_once_for_each_name_and_parent(bench: &Bench) {
+    let store = &bench.store;
+    let other = store.create_project(new_project("second"), START).await;
+    let other = other.expect("a second project").id;
+    let outer = folder(bench.project, None, "pictures");
+    let inner = folder(bench.project, Some(&outer), "pictures");
+    let foreign = folder(other, None, "pictures");
+    for made in [&outer, &inner, &foreign] {
+        let added = store.add_folder(made.clone()).await.expect("add_folder");
+        assert_eq!(&added, made);
+        let again = Folder {
+            id: FileId(format!("{:032x}", unique())),
+            added_at: after(9),
+            ..made.clone()
+        };
+        assert_eq!(&store.add_folder(again).await.expect("add_folder"), made);
+        let found = store.folder(made.project, &made.id).await.expect("folder");
+        assert_eq!(found.as_ref(), Some(made));
+    }
+    let found = store.folder(other, &outer.id).await;
+    assert_eq!(
+        found.expect("folder"),
+        None,
+        "it belongs to another project"
+    );
+}
+
+pub(super) async fn files_and_folders_stand_in_folders_of_their_project(bench: &Bench) {
+    let store = &bench.store;
+    let other = store.create_project(new_project("second"), START).await;
+    let other = other.expect("a second project").id;
+    let outer = folder(bench.project, None, "pictures");
+    store.add_folder(outer.clone()).await.expect("add_folder");
+    let inside = FileRecord {
+        folder: Some(outer.id.clone()),
+        ..file(bench.project, "cookie.jpg", after(1))
+    };
+    store.add_file(inside.clone()).await.expect("add_file");
+    let found = store.file_by_name(bench.project, "cookie.jpg").await;
+    assert_eq!(found.expect("file_by_name"), Some(inside));
+
+    for parent in [outer, folder(other, None, "nowhere")] {
+        let misplaced = FileRecord {
+            folder: Some(parent.id.clone()),
+            ..file(other, "cookie.jpg", after(1))
+        };
+        assert_rejected(store.add_file(misplaced).await);
+        let misplaced = folder(other, Some(&parent), "inner");
+        assert_rejected(store.add_folder(misplaced).await);
+    }
 }
 
 pub(super) async fn a_task_needs_a_project(bench: &Bench) {

@@ -11,6 +11,7 @@ use crate::Error;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_tool_stat.sql"),
+    include_str!("migrations/0003_folder.sql"),
 ];
 
 /// The version that this program writes.

@@ -1,9 +1,9 @@
 //! Projects, their nonces and their uploaded files.
 
 use rusqlite::{Connection, OptionalExtension};
-use tintype_domain::{FileRecord, NewFile, Project, ProjectId, UnixMillis};
+use tintype_domain::{FileId, FileRecord, NewFile, Project, ProjectId, UnixMillis};
 
-use super::rows;
+use super::{folders, rows};
 use crate::{Error, NewProject};
 
 /// Makes a project.
@@ -99,10 +99,12 @@ pub(super) fn add_file(connection: &Connection, file: &NewFile) -> Result<(), Er
             file.id
         )));
     }
+    folders::require(connection, file.project, file.folder.as_ref())?;
     connection
         .prepare_cached(
             "INSERT INTO file (id, project, name, content_type, size_bytes, added_at, \
-             access_key, directory, blob_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             access_key, directory, blob_key, folder) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute((
             file.id.as_str(),
@@ -114,6 +116,7 @@ pub(super) fn add_file(connection: &Connection, file: &NewFile) -> Result<(), Er
             file.access_key.as_str(),
             &file.directory,
             &file.blob_key,
+            file.folder.as_ref().map(FileId::as_str),
         ))?;
     Ok(())
 }

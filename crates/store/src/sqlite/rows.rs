@@ -5,7 +5,7 @@ use rusqlite::types::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tintype_domain::{
-    AccessKey, AuthKind, Epoch, Event, EventKind, ExitCode, FileId, FileRecord, OutputFile,
+    AccessKey, AuthKind, Epoch, Event, EventKind, ExitCode, FileId, FileRecord, Folder, OutputFile,
     Project, ProjectId, Task, TaskId, TaskState, TaskTimes, TaskToken, ToolSlug, UnixMillis,
 };
 
@@ -83,6 +83,7 @@ pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<FileRecord> {
     Ok(FileRecord {
         id: FileId(row.get("id")?),
         project: ProjectId(row.get("project")?),
+        folder: row.get::<_, Option<String>>("folder")?.map(FileId),
         name: row.get("name")?,
         content_type: row.get("content_type")?,
         size_bytes: row.get("size_bytes")?,
@@ -90,6 +91,17 @@ pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<FileRecord> {
         access_key: AccessKey(row.get("access_key")?),
         directory: row.get("directory")?,
         blob_key: row.get("blob_key")?,
+    })
+}
+
+/// A folder.
+pub(super) fn folder(row: &Row<'_>) -> rusqlite::Result<Folder> {
+    Ok(Folder {
+        id: FileId(row.get("id")?),
+        project: ProjectId(row.get("project")?),
+        parent: row.get::<_, Option<String>>("parent")?.map(FileId),
+        name: row.get("name")?,
+        added_at: UnixMillis(row.get("added_at")?),
     })
 }
 
