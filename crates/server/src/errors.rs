@@ -7,7 +7,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tintype_service::{AuthError, ServiceError, StopError, SubmitError, UploadError};
+use tintype_service::{AuthError, DeleteError, ServiceError, StopError, SubmitError, UploadError};
 
 /// What can go wrong, as a client can tell it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +34,10 @@ pub enum Kind {
     NotCancellable,
     /// A task that is not running cannot be killed.
     NotKilled,
+    /// No such task in this project, to those who want to delete its files.
+    NoFilesOfTask,
+    /// The files of a task that waits or runs cannot be deleted.
+    NotEnded,
     /// An upload without a file.
     FileRequired,
     /// No such folder in this project.
@@ -67,7 +71,7 @@ const fn row(kind: Kind, code: u32, status: StatusCode, sentence: &'static str) 
 }
 
 /// The table.
-pub const TABLE: [Row; 15] = [
+pub const TABLE: [Row; 17] = [
     row(
         Kind::Credentials,
         0,
@@ -134,6 +138,13 @@ pub const TABLE: [Row; 15] = [
         StatusCode::OK,
         "Task could not be killed: {reason}",
     ),
+    row(Kind::NoFilesOfTask, 1, StatusCode::OK, "task-not-exist"),
+    row(
+        Kind::NotEnded,
+        0,
+        StatusCode::OK,
+        "Task must be completed or cancelled before deleting files",
+    ),
     row(
         Kind::FileRequired,
         0,
@@ -159,6 +170,10 @@ pub const TABLE: [Row; 15] = [
         "Something went wrong inside the service. The log of the server says what.",
     ),
 ];
+
+/// The sentence of an unavailable service that has done half of what it was asked.
+const BYTES_LEFT: &str = "The files cannot be fetched any more, but not all of their bytes could be \
+                          removed. Please try again later.";
 
 /// After this many seconds a client may try again when the service was unavailable.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
@@ -276,6 +291,20 @@ impl From<StopError> for ApiError {
             StopError::NotQueued => Self::new(Kind::NotCancellable),
             StopError::NotRunning(reason) => Self::because(Kind::NotKilled, reason),
             StopError::Service(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteError> for ApiError {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::UnknownTask => Self::new(Kind::NoFilesOfTask),
+            DeleteError::Unfinished => Self::new(Kind::NotEnded),
+            DeleteError::BytesLeft(error) => {
+                tracing::error!(error = %error, "deleted pictures left bytes behind");
+                Self::with_sentences(Kind::Unavailable, vec![BYTES_LEFT.to_owned()])
+            }
+            DeleteError::Service(error) => error.into(),
         }
     }
 }

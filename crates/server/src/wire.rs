@@ -34,6 +34,15 @@ pub struct TasksAnswer {
     pub result: bool,
 }
 
+/// The answer to a deletion.
+#[derive(Debug, Serialize)]
+pub struct DoneAnswer {
+    /// Always `true`.
+    pub result: bool,
+    /// Always empty.
+    pub errors: [ErrorEntry; 0],
+}
+
 /// What a task's record does not say itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {

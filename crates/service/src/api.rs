@@ -145,6 +145,24 @@ pub enum UploadError {
     Service(#[from] ServiceError),
 }
 
+/// Why a task's files were not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// The project has no such task.
+    #[error("there is no such task")]
+    UnknownTask,
+    /// It waits or runs.
+    #[error("the task has not ended")]
+    Unfinished,
+    /// They are off the record and nobody can fetch them, but bytes are left; the same call
+    /// removes them later.
+    #[error("bytes are left: {0}")]
+    BytesLeft(ServiceError),
+    /// Nothing was changed, and the same call may work later.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
 /// Why the service could not do its part. Never the client's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {

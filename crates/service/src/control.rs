@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tintype_domain::{Task, TaskRef, TaskState, ToolSlug};
-use tintype_store::{Cancel, Standing, TaskQuery};
+use tintype_store::{Cancel, Deletion, Standing, TaskQuery};
 use tokio::time::{Instant, sleep};
 
-use crate::{Page, Principal, Service, ServiceError, StopError};
+use crate::{DeleteError, Page, Principal, Service, ServiceError, StopError};
 
 /// Between looks at a task that was asked to stop: a fraction of a step.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -95,6 +95,36 @@ impl Service {
             }
         }
         task
+    }
+
+    /// Deletes the pictures of a task that has ended; its record stays. Repeating it is no error,
+    /// and finishes what an earlier call could not.
+    ///
+    /// The records go first: an address that leads nowhere is never on record. The files that the
+    /// task was given stay: they belong to the project, and other runs may use them by name.
+    ///
+    /// # Errors
+    /// [`DeleteError`].
+    pub async fn delete_files(
+        &self,
+        principal: &Principal,
+        task: &TaskRef,
+    ) -> Result<(), DeleteError> {
+        let deleted = self.store.delete_outputs(task, principal.project).await;
+        let (task, blob_keys) = match deleted.map_err(ServiceError::from)? {
+            Deletion::Deleted { task, blob_keys } => (task, blob_keys),
+            Deletion::Unfinished => return Err(DeleteError::Unfinished),
+            Deletion::Unknown => return Err(DeleteError::UnknownTask),
+        };
+        let removed = async {
+            self.delete_blobs(blob_keys).await?;
+            // What an earlier call left, and pictures of attempts that were overtaken.
+            let left = self.blobs_below(&format!("tasks/{task}")).await?;
+            self.delete_blobs(left).await
+        };
+        removed.await.map_err(DeleteError::BytesLeft)?;
+        tracing::info!(task.id = %task, project.id = %principal.project, "deleted the pictures of a task");
+        Ok(())
     }
 
     async fn ask_to_stop(

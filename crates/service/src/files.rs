@@ -1,6 +1,7 @@
 //! Bytes in and out of the blob store, and the records that point at them.
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutPayload, path::Path};
 use rand::Rng;
 use tintype_domain::{AccessKey, FileId, FileRecord, ProjectId};
@@ -69,6 +70,25 @@ impl Service {
         written
             .map(drop)
             .map_err(|error| ServiceError::Blobs(root_cause(&error)))
+    }
+
+    /// Deletes bytes; those that are gone already are no error.
+    pub(crate) async fn delete_blobs(&self, keys: Vec<String>) -> Result<(), ServiceError> {
+        for key in keys {
+            match self.blobs.delete(&Path::from(key)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(ServiceError::Blobs(root_cause(&error))),
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of all bytes below a folder of the blob store.
+    pub(crate) async fn blobs_below(&self, folder: &str) -> Result<Vec<String>, ServiceError> {
+        let listed = self.blobs.list(Some(&Path::from(folder)));
+        let found = listed.map_ok(|meta| meta.location.to_string());
+        let found = found.try_collect().await;
+        found.map_err(|error| ServiceError::Blobs(root_cause(&error)))
     }
 
     /// Keeps the bytes of an upload, then its record.

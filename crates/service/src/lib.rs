@@ -22,9 +22,9 @@ mod uploads;
 pub mod worker;
 
 pub use api::{
-    AuthError, Credentials, FileAnswer, NewProjectRequest, Page, Principal, ProjectError,
-    ProjectKeys, RawInputs, RawValue, ServiceError, StopError, SubmitError, Submitted, UploadError,
-    UploadedPart,
+    AuthError, Credentials, DeleteError, FileAnswer, NewProjectRequest, Page, Principal,
+    ProjectError, ProjectKeys, RawInputs, RawValue, ServiceError, StopError, SubmitError,
+    Submitted, UploadError, UploadedPart,
 };
 pub use clock::{Clock, SystemClock};
 pub use preprocess::fetch::FetchLimits;

@@ -65,6 +65,7 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         life::only_the_latest_progress_is_kept,
         life::a_failure_with_exit_code_zero_is_refused,
         life::a_completion_with_a_taken_address_is_refused_whole,
+        life::outputs_are_forgotten_once_and_the_task_is_kept,
         cancel::a_queued_task_is_gone_at_once,
         cancel::a_running_task_is_flagged_and_its_worker_hears_of_it,
         cancel::a_flagged_task_ends_as_its_outcome_says,

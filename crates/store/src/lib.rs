@@ -119,6 +119,22 @@ pub enum Cancel {
     Unknown,
 }
 
+/// What became of a wish to delete a task's outputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deletion {
+    /// No output is on record now.
+    Deleted {
+        /// The task.
+        task: TaskId,
+        /// Nobody knows the bytes under these keys any more.
+        blob_keys: Vec<String>,
+    },
+    /// It has not ended; nothing changed.
+    Unfinished,
+    /// There is no such task.
+    Unknown,
+}
+
 /// What may be done to a claimed task, all of it fenced by the epoch.
 #[derive(Debug, Clone)]
 pub struct Progress {
@@ -205,6 +221,10 @@ pub trait Store: Send + Sync + 'static {
     /// Gives a lease back (a worker that drains): queued again, the attempt not counted. A task
     /// that was asked to stop is cancelled instead.
     async fn release(&self, task: TaskId, epoch: Epoch, now: UnixMillis) -> Result<Fenced, Error>;
+
+    /// Forgets the outputs of a task that has ended; only within `project`. The record of the task
+    /// stays. Again changes nothing more, and finds no keys.
+    async fn delete_outputs(&self, task: &TaskRef, project: ProjectId) -> Result<Deletion, Error>;
 
     /// Asks for a stop; only within `project`, and only if the task stands there.
     async fn cancel(

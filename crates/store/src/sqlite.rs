@@ -17,7 +17,8 @@ use self::owner::OwnerLock;
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::{
-    Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store, TaskQuery,
+    Cancel, Claim, Deletion, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store,
+    TaskQuery,
 };
 
 mod connection;
@@ -188,6 +189,13 @@ impl Store for SqliteStore {
     async fn release(&self, task: TaskId, epoch: Epoch, now: UnixMillis) -> Result<Fenced, Error> {
         self.writer
             .run(move |connection| queue::release(connection, task, epoch, now))
+            .await
+    }
+
+    async fn delete_outputs(&self, task: &TaskRef, project: ProjectId) -> Result<Deletion, Error> {
+        let task = task.clone();
+        self.writer
+            .run(move |connection| outputs::delete(connection, &task, project))
             .await
     }
 

@@ -40,6 +40,10 @@ pub fn router(service: Arc<Service>, options: &Options) -> Router {
         .route("/v1/Task/List", post(task_control::list))
         .route("/v1/Task/Cancel", post(task_control::cancel))
         .route("/v1/Task/Kill", post(task_control::kill))
+        .route(
+            "/v1/Task/InputOutputDelete",
+            post(task_control::delete_files),
+        )
         .route("/v1/Tool/List", post(tools::list))
         .route("/v1/Tool/Detail", post(tools::detail))
         .route("/v1/Tool/Explore", post(tools::explore))

@@ -12,7 +12,7 @@ use crate::errors::ApiError;
 use crate::fields;
 use crate::limits::TASKS_LISTED;
 use crate::routes::tasks::{about, named};
-use crate::wire::TasksAnswer;
+use crate::wire::{DoneAnswer, TasksAnswer};
 
 /// Tasks in a page for clients that do not say how many: what the published clients ask for.
 const USUAL_PAGE: u64 = 20;
@@ -66,4 +66,18 @@ pub(super) async fn kill(
     let call = app.admit(remote, request, Purpose::Task).await?;
     let task = app.service.kill(&call.principal, &named(&call)?).await?;
     Ok(about(&app, &call, task))
+}
+
+pub(super) async fn delete_files(
+    State(app): State<App>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Json<DoneAnswer>, ApiError> {
+    let call = app.admit(remote, request, Purpose::Task).await?;
+    let task = named(&call)?;
+    app.service.delete_files(&call.principal, &task).await?;
+    Ok(Json(DoneAnswer {
+        result: true,
+        errors: [],
+    }))
 }

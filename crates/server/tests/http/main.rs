@@ -7,6 +7,7 @@ mod bodies;
 mod files;
 mod house;
 mod sockets;
+mod task_delete;
 mod task_list;
 mod task_stop;
 mod tools;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use object_store::ObjectStoreExt;
 use serde_json::json;
 use tintype_domain::{ExitCode, TaskId, TaskRef, TaskState};
-use tintype_service::{Page, Principal, ServiceError, StopError};
+use tintype_service::{DeleteError, Page, Principal, ServiceError, StopError};
 
 use crate::bench::{Bench, draw};
 
@@ -156,4 +157,26 @@ async fn other_projects_tasks_are_unknown_and_unlisted() {
     };
     let listed = bench.service.list(&stranger, page).await.expect("listed");
     assert_eq!(listed, (vec![], 0));
+}
+
+#[tokio::test]
+async fn a_deletion_that_was_cut_short_is_finished_by_the_next() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker();
+    let task = submitted(&bench).await;
+    let output = bench.ended(task).await.outputs.remove(0);
+    let name = named(task);
+    bench.faults.fail("delete_outputs", 1);
+    let failed = bench.service.delete_files(&bench.principal, &name).await;
+    assert!(matches!(failed, Err(DeleteError::Service(_))));
+    assert_eq!(bench.task(task).await.outputs.len(), 1);
+
+    // As if the power had gone between the two stores.
+    let deleted = bench.store.delete_outputs(&name, bench.principal.project);
+    deleted.await.expect("the store answers");
+    bench.blob(&output.blob_key).await;
+    let done = bench.service.delete_files(&bench.principal, &name).await;
+    done.expect("deleted");
+    let left = bench.blobs.head(&output.blob_key.as_str().into()).await;
+    assert!(matches!(left, Err(object_store::Error::NotFound { .. })));
 }

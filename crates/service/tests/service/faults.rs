@@ -17,7 +17,8 @@ use tintype_domain::{
     ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
 };
 use tintype_store::{
-    Cancel, Claim, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store, TaskQuery,
+    Cancel, Claim, Deletion, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store,
+    TaskQuery,
 };
 use tokio::sync::watch;
 
@@ -236,6 +237,12 @@ impl Store for FaultyStore {
     async fn release(&self, task: TaskId, epoch: Epoch, now: UnixMillis) -> Result<Fenced, Error> {
         self.faults
             .call("release", self.inner.release(task, epoch, now))
+            .await
+    }
+
+    async fn delete_outputs(&self, task: &TaskRef, project: ProjectId) -> Result<Deletion, Error> {
+        self.faults
+            .call("delete_outputs", self.inner.delete_outputs(task, project))
             .await
     }
 

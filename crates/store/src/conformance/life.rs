@@ -1,6 +1,7 @@
 //! The states of a life, their times, events and outcomes.
 
 use super::*;
+use crate::Deletion;
 
 const STATES_OF_A_WORKER: [TaskState; 8] = [
     TaskState::PreprocessStarted,
@@ -226,4 +227,42 @@ pub(super) async fn a_completion_with_a_taken_address_is_refused_whole(bench: &B
     assert_rejected(completed.await);
     assert_eq!(bench.detail(second.id).await, second);
     assert_eq!(bench.events().await, before);
+}
+
+pub(super) async fn outputs_are_forgotten_once_and_the_task_is_kept(bench: &Bench) {
+    let other = bench
+        .store
+        .create_project(new_project("second"), START)
+        .await;
+    let other = other.expect("a second project").id;
+    let delete = async |task: &Task, project| {
+        let name = TaskRef::Token(task.token.clone());
+        let deleted = bench.store.delete_outputs(&name, project).await;
+        deleted.expect("delete_outputs")
+    };
+    let deleted = |task: &Task, blob_keys| Deletion::Deleted {
+        task: task.id,
+        blob_keys,
+    };
+    let waiting = bench.submit().await;
+    assert_eq!(delete(&waiting, bench.project).await, Deletion::Unfinished);
+    let task = bench.running().await;
+    assert_eq!(delete(&task, bench.project).await, Deletion::Unfinished);
+    bench.complete(&task, success(&task)).await;
+    let ended = bench.detail(task.id).await;
+    assert_eq!(delete(&task, other).await, Deletion::Unknown);
+    assert_eq!(bench.detail(task.id).await, ended);
+
+    let keys = vec![ended.outputs[0].blob_key.clone()];
+    assert_eq!(delete(&task, bench.project).await, deleted(&task, keys));
+    let output = &ended.outputs[0];
+    let found = bench.store.output_at(&output.directory, &output.name).await;
+    assert_eq!(found.expect("output_at"), None);
+    let without = Task {
+        outputs: vec![],
+        ..ended.clone()
+    };
+    assert_eq!(bench.detail(task.id).await, without);
+    assert_eq!(delete(&task, bench.project).await, deleted(&task, vec![]));
+    assert_eq!(bench.detail(task.id).await, without);
 }

@@ -1,10 +1,11 @@
 //! Records of the pictures of finished tasks.
 
 use rusqlite::{Connection, OptionalExtension};
-use tintype_domain::{OutputFile, TaskId};
+use tintype_domain::{OutputFile, ProjectId, TaskId, TaskRef};
 
-use super::rows;
-use crate::Error;
+use super::job::Job;
+use super::{rows, tasks};
+use crate::{Deletion, Error};
 
 /// Records the outputs of a task, in their order.
 pub(super) fn insert(
@@ -54,4 +55,24 @@ pub(super) fn at(
         .query_row((directory, name), rows::output)
         .optional()?;
     Ok(output)
+}
+
+/// Forgets the outputs of a task that has ended.
+pub(super) fn delete(
+    connection: &Connection,
+    task: &TaskRef,
+    project: ProjectId,
+) -> Result<Deletion, Error> {
+    let Some(task) = tasks::find(connection, task, Some(project))? else {
+        return Ok(Deletion::Unknown);
+    };
+    if !Job::expect(connection, task)?.state.is_final() {
+        return Ok(Deletion::Unfinished);
+    }
+    let forgotten = of_task(connection, task)?.into_iter();
+    let blob_keys = forgotten.map(|output| output.blob_key).collect();
+    connection
+        .prepare_cached("DELETE FROM output WHERE task = ?1")?
+        .execute((task.0,))?;
+    Ok(Deletion::Deleted { task, blob_keys })
 }
