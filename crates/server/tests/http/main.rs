@@ -6,6 +6,7 @@ mod authentication;
 mod bodies;
 mod files;
 mod house;
+mod isolation;
 mod sockets;
 mod task_delete;
 mod task_list;
