@@ -13,6 +13,9 @@ use crate::{FileAnswer, Service, ServiceError};
 /// Groups of eight hexadecimal digits in an unguessable directory: 256 random bits.
 const DIRECTORY_GROUPS: usize = 8;
 
+/// Characters of such a directory: the groups, and the dashes between them.
+pub(crate) const DIRECTORY_CHARS: usize = DIRECTORY_GROUPS * 9 - 1;
+
 /// Characters of a stored file's name at most: what every file system takes.
 const MAX_NAME_CHARS: usize = 120;
 

@@ -65,10 +65,12 @@ async fn an_upload_is_used_by_address_and_by_name_in_its_own_project_only() {
     let answer = upload(&house, &keys, "", PICTURE).await.json();
     let url = answer["list"][0]["url"].as_str().expect("an address");
     let name = answer["list"][0]["name"].as_str().expect("a name");
+    let on_another_host = url.replace("https://pictures.example", "http://localhost:8787");
     for (keys, image, exit_code) in [
         (&keys, url, ExitCode::SUCCESS),
         (&keys, name, ExitCode::SUCCESS),
         (&keys, "my cat.png", ExitCode::SUCCESS),
+        (&keys, &on_another_host, ExitCode::SUCCESS),
         (&other, name, ExitCode::INPUT),
     ] {
         let run = json!({"prompt": "x", "inputImage": image}).to_string();

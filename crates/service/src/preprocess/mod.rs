@@ -17,7 +17,7 @@ use url::Url;
 
 pub(crate) use decode::sniff;
 
-use crate::files::safe_name;
+use crate::files::{DIRECTORY_CHARS, safe_name};
 use crate::{Service, ServiceError, samples};
 use decode::DecodeError;
 use fetch::FetchError;
@@ -78,7 +78,10 @@ impl Service {
                     let file = self.output_file(&directory, &name).await?;
                     Ok(file.ok_or(ImageError::NoFileThere)?.bytes)
                 }
-                None => Ok(self.fetcher.fetch(url).await?),
+                None => match self.own_file_of_another_host(url).await? {
+                    Some(bytes) => Ok(bytes),
+                    None => Ok(self.fetcher.fetch(url).await?),
+                },
             };
         }
         match (inline::read(reference), reference) {
@@ -89,6 +92,22 @@ impl Service {
             }
             (Inline::No, _) => Err(ImageError::NoFileThere),
         }
+    }
+
+    /// A file of this service under a host that the operator did not name: clients get addresses
+    /// on the host that they used. The unguessable directory alone says whose file it is.
+    async fn own_file_of_another_host(&self, url: &str) -> Result<Option<Bytes>, ServiceError> {
+        let Ok(url) = Url::parse(url) else {
+            return Ok(None);
+        };
+        let Some((directory, name)) = url.path().trim_start_matches('/').split_once('/') else {
+            return Ok(None);
+        };
+        if directory.len() != DIRECTORY_CHARS || name.contains('/') {
+            return Ok(None);
+        }
+        let file = self.output_file(directory, name).await?;
+        Ok(file.map(|file| file.bytes))
     }
 
     /// A file that the project uploaded, or a sample that ships with the program.
