@@ -28,12 +28,12 @@ from tokenizer_files import T5_LENGTH
 from transformer import pack, position_ids
 from velocity import velocity
 
-STEPS = 4500
+STEPS = 6500
 DECAY_SHARE = 0.45  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
 BATCH = (14, 8)  # pictures, edits: about as many tokens
 POOL_START, POOL_LIMIT, POOL_GROWTH = (400, 250), (8000, 5000), (2, 1)  # pictures, edits
-SQUARE_SHARE, FEWEST_IN_POOL = 0.7, 12
+SQUARE_SHARE, FEWEST_IN_POOL = 0.55, 12
 OBJECT_WEIGHT = 3.0
 PROMPT_DROPOUT = 0.04
 AVERAGE_DECAY = 0.998
