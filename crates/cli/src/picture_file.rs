@@ -6,14 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use image::codecs::jpeg::JpegEncoder;
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
-
-/// Millions of pixels at most, as the service takes them.
-const MAX_MEGAPIXELS: u64 = 64;
-
-/// What a decoder may allocate: 64 million pixels of four 16-bit channels.
-const MAX_DECODED_BYTES: u64 = 512 * 1024 * 1024;
+use image::{ImageFormat, ImageReader, RgbImage};
+use tintype_service::picture;
 
 /// High enough that flat areas stay flat.
 const JPEG_QUALITY: u8 = 95;
@@ -33,32 +27,16 @@ pub fn read(path: &Path) -> anyhow::Result<RgbImage> {
 }
 
 fn decode(file: BufReader<File>) -> anyhow::Result<RgbImage> {
-    let mut decoder = ImageReader::new(file)
+    let decoder = ImageReader::new(file)
         .with_guessed_format()?
         .into_decoder()?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_MEGAPIXELS * 1_000_000 {
-        bail!("it has {width}×{height} pixels; at most {MAX_MEGAPIXELS} million are accepted");
+    if let Some((width, height)) = picture::excessive_size(&decoder) {
+        bail!(
+            "it has {width}×{height} pixels; at most {} million are accepted",
+            picture::MAX_MEGAPIXELS
+        );
     }
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
-    decoder.set_limits(limits)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder)?;
-    picture.apply_orientation(orientation);
-    Ok(on_white(picture))
-}
-
-fn on_white(picture: DynamicImage) -> RgbImage {
-    if !picture.color().has_alpha() {
-        return picture.into_rgb8();
-    }
-    let rgba = picture.into_rgba8();
-    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
-        let [red, green, blue, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
-        let blend = |channel| ((channel * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
-        Rgb([red, green, blue].map(blend))
-    })
+    Ok(picture::read_pixels(decoder)?)
 }
 
 /// The format that a file name asks for.

@@ -27,6 +27,11 @@ pub use api::{
     Submitted, UploadError, UploadedPart,
 };
 pub use clock::{Clock, SystemClock};
+
+/// Pictures in files, bounded: what the worker and the command line share.
+pub mod picture {
+    pub use crate::preprocess::decode::{MAX_MEGAPIXELS, excessive_size, read_pixels};
+}
 pub use preprocess::fetch::FetchLimits;
 pub use sealing::{KEY_FILE_NAME, SealingError, SealingKey};
 pub use service::{Parts, Service, ServiceConfig};

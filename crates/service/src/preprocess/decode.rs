@@ -5,13 +5,14 @@ use std::io::Cursor;
 
 use image::metadata::Orientation;
 use image::{
-    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage,
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits, Rgb,
+    RgbImage,
 };
 
 use super::{MAX_IMAGE_BYTES, MAX_IMAGE_MEGABYTES};
 
 /// Millions of pixels at most: beyond what cameras make, far below what fills a machine.
-const MAX_MEGAPIXELS: u64 = 64;
+pub const MAX_MEGAPIXELS: u64 = 64;
 
 /// What a decoder may allocate: 64 million pixels of four 16-bit channels.
 const MAX_DECODED_BYTES: u64 = 512 * 1024 * 1024;
@@ -87,18 +88,33 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
         return Err(DecodeError::Truncated);
     }
     let reader = ImageReader::with_format(Cursor::new(bytes), kind.format());
-    let mut decoder = reader.into_decoder().map_err(fault)?;
-    let (width, height) = decoder.dimensions();
+    let decoder = reader.into_decoder().map_err(fault)?;
     // Checked before a byte of pixels is allocated: a small file can claim any size.
-    if u64::from(width) * u64::from(height) > MAX_MEGAPIXELS * 1_000_000 {
+    if let Some((width, height)) = excessive_size(&decoder) {
         return Err(DecodeError::TooManyPixels { width, height });
     }
+    read_pixels(decoder).map_err(fault)
+}
+
+/// Width and height of an opened picture that has more than [`MAX_MEGAPIXELS`].
+pub fn excessive_size(decoder: &impl ImageDecoder) -> Option<(u32, u32)> {
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    (pixels > MAX_MEGAPIXELS * 1_000_000).then_some((width, height))
+}
+
+/// The pixels of an opened picture: within bounded memory, turned as the camera held it,
+/// transparency on white. Check [`excessive_size`] first.
+///
+/// # Errors
+/// What the decoder says of a damaged file.
+pub fn read_pixels(mut decoder: impl ImageDecoder) -> ImageResult<RgbImage> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODED_BYTES);
-    decoder.set_limits(limits).map_err(fault)?;
+    decoder.set_limits(limits)?;
     // Damaged metadata is no reason to refuse a picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
     Ok(flatten(picture))
 }

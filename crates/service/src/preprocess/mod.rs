@@ -3,7 +3,7 @@
 //! The worker calls [`Service::reference_picture`]. It promises that nothing outside the public
 //! internet is contacted, and that no picture costs more memory than its bounds allow.
 
-mod decode;
+pub mod decode;
 pub(crate) mod fetch;
 pub(crate) mod inline;
 
