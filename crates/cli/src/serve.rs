@@ -10,8 +10,8 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use tintype_domain::WorkerId;
 use tintype_server::{BaseUrl, Options, listen, router};
+use tintype_service::Service;
 use tintype_service::worker::{Worker, WorkerConfig, WorkerHandle};
-use tintype_service::{Service, ServiceConfig};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -90,7 +90,8 @@ flag over both:
 
   listen = \"127.0.0.1:8787\"
   model = \"nano\"
-  danger_allow_private_addresses = false   # fetch input images from private networks
+  allowed_private_targets = []             # networks and hosts for input images
+  danger_allow_private_addresses = false   # input images from any private address
 
   [tools.\"black-forest-labs/flux-kontext-max\"]
   model = \"/models/FLUX.1-Kontext-dev\"
@@ -163,15 +164,8 @@ impl Running {
         let address = listener
             .local_addr()
             .context("cannot tell which port was taken")?;
-        let config = ServiceConfig {
-            fetch: settings.fetch_limits(),
-            ..ServiceConfig::new(
-                settings
-                    .public_url
-                    .clone()
-                    .unwrap_or_else(|| local_url(address)),
-            )
-        };
+        let public_url = settings.public_url.clone();
+        let config = settings.service_config(public_url.unwrap_or_else(|| local_url(address)))?;
         let options = Options {
             base_url: match settings.public_url {
                 Some(_) => BaseUrl::Configured,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tintype_catalog::Catalog;
 use tintype_domain::ToolSlug;
 use tintype_server::Limits;
-use tintype_service::FetchLimits;
+use tintype_service::{AllowedTargets, GuardConfig, ServiceConfig};
 use url::Url;
 
 /// The configuration file that is read without being named, in the working folder or in the data
@@ -36,7 +36,9 @@ pub struct Settings {
     pub model: String,
     /// Threads of the engine; all cores when not given.
     pub threads: Option<usize>,
-    /// Lets clients make this machine fetch from private addresses.
+    /// Networks and hosts outside the public internet that clients may name.
+    pub allowed_private_targets: Vec<String>,
+    /// Lets clients make this machine connect to any private address.
     pub danger_allow_private_addresses: bool,
     /// Settings of single tools, by `owner/model`.
     pub tools: BTreeMap<String, ToolSettings>,
@@ -66,10 +68,10 @@ pub struct FetchSettings {
 
 impl Default for FetchSettings {
     fn default() -> Self {
-        let limits = FetchLimits::default();
+        let config = ServiceConfig::new("");
         Self {
-            connect_seconds: limits.connect_timeout.as_secs(),
-            total_seconds: limits.total_timeout.as_secs(),
+            connect_seconds: config.guard.connect_timeout.as_secs(),
+            total_seconds: config.fetch_timeout.as_secs(),
         }
     }
 }
@@ -82,6 +84,7 @@ impl Default for Settings {
             public_url: None,
             model: crate::models::BUNDLED.to_owned(),
             threads: None,
+            allowed_private_targets: Vec::new(),
             danger_allow_private_addresses: false,
             tools: BTreeMap::new(),
             limits: Limits::default(),
@@ -164,6 +167,7 @@ impl Settings {
         if let Some(url) = &self.public_url {
             check_public_url(url)?;
         }
+        self.allowed_targets()?;
         if self.threads == Some(0) {
             bail!("threads must be at least 1");
         }
@@ -177,13 +181,25 @@ impl Settings {
             .filter_map(|(name, tool)| Some((slug(name)?, tool.model.as_deref()?)))
     }
 
-    /// How pictures are fetched.
-    pub fn fetch_limits(&self) -> FetchLimits {
-        FetchLimits {
-            connect_timeout: Duration::from_secs(self.fetch.connect_seconds),
-            total_timeout: Duration::from_secs(self.fetch.total_seconds),
-            danger_allow_private_addresses: self.danger_allow_private_addresses,
-        }
+    /// What the service needs to know.
+    ///
+    /// # Errors
+    /// An entry of `allowed_private_targets` that cannot be understood.
+    pub fn service_config(&self, public_url: String) -> anyhow::Result<ServiceConfig> {
+        Ok(ServiceConfig {
+            guard: GuardConfig {
+                connect_timeout: Duration::from_secs(self.fetch.connect_seconds),
+                allowed: self.allowed_targets()?,
+                danger_allow_private_addresses: self.danger_allow_private_addresses,
+            },
+            fetch_timeout: Duration::from_secs(self.fetch.total_seconds),
+            ..ServiceConfig::new(public_url)
+        })
+    }
+
+    fn allowed_targets(&self) -> anyhow::Result<AllowedTargets> {
+        let entries = self.allowed_private_targets.iter().map(String::as_str);
+        AllowedTargets::parse(entries).context("allowed_private_targets")
     }
 }
 
@@ -225,6 +241,7 @@ mod tests {
         listen = "0.0.0.0:80"
         public_url = "https://pictures.example"
         threads = 2
+        allowed_private_targets = ["10.0.0.0/8", "pictures.internal"]
         [tools."black-forest-labs/flux-kontext-max"]
         model = "/models/kontext"
         [limits]
@@ -260,10 +277,11 @@ mod tests {
         );
         assert_eq!(settings.limits.connections, 7);
         assert_eq!(settings.limits.body_bytes, Limits::default().body_bytes);
-        assert_eq!(
-            settings.fetch_limits().total_timeout,
-            Duration::from_secs(3)
-        );
+        let config = settings.service_config(String::new()).expect("a config");
+        assert_eq!(config.fetch_timeout, Duration::from_secs(3));
+        let targets = ["10.0.0.0/8", "pictures.internal"];
+        let targets = AllowedTargets::parse(targets).expect("targets");
+        assert_eq!(config.guard.allowed, targets);
         let models: Vec<_> = settings.tool_models().collect();
         let kontext = ToolSlug::new("black-forest-labs", "flux-kontext-max");
         assert_eq!(models, [(kontext, "/models/kontext")]);
@@ -274,6 +292,11 @@ mod tests {
         assert!(failure("lisen = \"x\"").contains("lisen"));
         assert!(failure("threads = \"many\"").contains("threads"));
         assert!(failure("threads = 0").contains("threads"));
+        let targets = failure("allowed_private_targets = [\"10.0.0.0/8\", \"a b\"]");
+        assert!(
+            targets.contains("allowed_private_targets: \"a b\" is neither"),
+            "{targets}"
+        );
         assert!(failure("public_url = \"pictures.example\"").contains("public-url"));
         assert!(failure("[tools.\"a/b\"]\nmodel = \"x\"").contains("there is no tool \"a/b\""));
     }

@@ -8,6 +8,7 @@ mod cause;
 mod clock;
 mod control;
 mod files;
+mod guarded;
 mod networks;
 mod preprocess;
 mod projects;
@@ -32,7 +33,7 @@ pub use clock::{Clock, SystemClock};
 pub mod picture {
     pub use crate::preprocess::decode::{MAX_MEGAPIXELS, excessive_size, read_pixels};
 }
-pub use preprocess::fetch::FetchLimits;
+pub use guarded::{AllowedTargets, GuardConfig, NotATarget};
 pub use sealing::{KEY_FILE_NAME, SealingError, SealingKey};
 pub use service::{Parts, Service, ServiceConfig};
 pub use tools::{ToolPage, ToolReport};

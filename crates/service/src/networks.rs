@@ -1,6 +1,6 @@
 //! Where a project may be called from.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -9,6 +9,10 @@ const EVERYWHERE: &str = "*";
 
 /// Bits in front of the IPv4 address in an IPv4-mapped IPv6 address.
 const MAPPED_PREFIX_BITS: u8 = 96;
+
+/// A public address that means the host of the virtual machine in one large cloud (Azure), with
+/// its metadata.
+const CLOUD_HOST: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
 /// Reads a network in CIDR notation, or a single address. IPv4-mapped IPv6 networks become the
 /// IPv4 networks that they stand for.
@@ -69,7 +73,8 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
             let relay_anycast = a == 192 && b == 88 && c == 99;
             let benchmarking = a == 198 && (b == 18 || b == 19);
             let reserved = a >= 240;
-            !(this_network
+            !(v4 == CLOUD_HOST
+                || this_network
                 || shared_nat
                 || protocol_assignments
                 || relay_anycast
@@ -91,23 +96,21 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
         return is_public(IpAddr::V4(low_v4(segments[6], segments[7])));
     }
-    // RFC 3056: 6to4 carries the IPv4 address of its router.
-    if segments[0] == 0x2002 {
-        return is_public(IpAddr::V4(low_v4(segments[1], segments[2])));
-    }
     // 2001::/23 holds protocol assignments, Teredo among them.
     let protocol_assignments = segments[0] == 0x2001 && segments[1] < 0x200;
     let documentation = (segments[0] == 0x2001 && segments[1] == 0xdb8)
         || (segments[0] == 0x3fff && segments[1] < 0x1000);
+    // 6to4 leads through a relay to any IPv4 address, and is given up (RFC 7526).
+    let six_to_four = segments[0] == 0x2002;
     // Only 2000::/3 is handed out for global unicast.
     let global_unicast = segments[0] & 0xe000 == 0x2000;
-    global_unicast && !protocol_assignments && !documentation
+    global_unicast && !protocol_assignments && !documentation && !six_to_four
 }
 
-fn low_v4(high: u16, low: u16) -> std::net::Ipv4Addr {
+fn low_v4(high: u16, low: u16) -> Ipv4Addr {
     let [a, b] = high.to_be_bytes();
     let [c, d] = low.to_be_bytes();
-    std::net::Ipv4Addr::new(a, b, c, d)
+    Ipv4Addr::new(a, b, c, d)
 }
 
 #[cfg(test)]
@@ -167,6 +170,7 @@ mod tests {
             "100.64.0.1",
             "127.0.0.1",
             "127.255.255.255",
+            "168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "192.0.0.8",
@@ -184,6 +188,7 @@ mod tests {
             "64:ff9b::127.0.0.1",
             "64:ff9b:1::1",
             "2002:7f00:1::",
+            "2002:101:101::",
             "2001::1",
             "2001:db8::1",
             "3fff::1",

@@ -11,7 +11,7 @@ use tintype_store::Store;
 use tokio::sync::{Notify, watch};
 
 use crate::cause::root_cause;
-use crate::preprocess::fetch::{FetchLimits, Fetcher};
+use crate::guarded::{GuardConfig, GuardedClient};
 use crate::{Clock, Principal, SealingKey, ServiceError};
 
 /// What an operator decides.
@@ -19,8 +19,10 @@ use crate::{Clock, Principal, SealingKey, ServiceError};
 pub struct ServiceConfig {
     /// The address under which clients reach this service, such as `https://pictures.example`.
     pub public_url: String,
-    /// How pictures are fetched from addresses that clients name.
-    pub fetch: FetchLimits,
+    /// What may be connected to where clients name the address.
+    pub guard: GuardConfig,
+    /// For fetching a picture from an address that a client names, redirects included.
+    pub fetch_timeout: Duration,
     /// How long the answer to a kill waits for the task to have stopped.
     pub kill_patience: Duration,
 }
@@ -28,12 +30,16 @@ pub struct ServiceConfig {
 /// Long enough for a step of a small model, short enough for a client that waits.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
+/// 20 MB over a slow line; meanwhile the task holds one of a worker's places.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+
 impl ServiceConfig {
     /// The usual limits for a service at this address.
     pub fn new(public_url: impl Into<String>) -> Self {
         Self {
             public_url: public_url.into(),
-            fetch: FetchLimits::default(),
+            guard: GuardConfig::default(),
+            fetch_timeout: FETCH_TIMEOUT,
             kill_patience: KILL_PATIENCE,
         }
     }
@@ -61,7 +67,9 @@ pub struct Service {
     pub(crate) blobs: Arc<dyn ObjectStore>,
     pub(crate) catalog: Catalog,
     pub(crate) sealing_key: SealingKey,
-    pub(crate) fetcher: Fetcher,
+    /// For every address that somebody outside chose.
+    pub(crate) guarded: GuardedClient,
+    pub(crate) fetch_timeout: Duration,
     clock: Arc<dyn Clock>,
     rng: Mutex<StdRng>,
     public_url: String,
@@ -80,7 +88,8 @@ impl Service {
             blobs: parts.blobs,
             catalog: parts.catalog,
             sealing_key: parts.sealing_key,
-            fetcher: Fetcher::new(config.fetch),
+            guarded: GuardedClient::new(&config.guard),
+            fetch_timeout: config.fetch_timeout,
             clock: parts.clock,
             rng: Mutex::new(parts.rng),
             public_url: config.public_url.trim_end_matches('/').to_owned(),

@@ -4,7 +4,6 @@
 //! internet is contacted, and that no picture costs more memory than its bounds allow.
 
 pub mod decode;
-pub(crate) mod fetch;
 pub(crate) mod inline;
 
 use std::panic::resume_unwind;
@@ -18,9 +17,9 @@ use url::Url;
 pub(crate) use decode::sniff;
 
 use crate::files::{DIRECTORY_CHARS, safe_name};
+use crate::guarded::{GetLimits, GuardedError};
 use crate::{Service, ServiceError, samples};
 use decode::DecodeError;
-use fetch::FetchError;
 use inline::Inline;
 
 /// A picture's file may have this many megabytes: what the upstream models accept.
@@ -42,7 +41,7 @@ pub(crate) enum ImageError {
     #[error("The input image {0}.")]
     Broken(&'static str),
     #[error("The input image could not be fetched: {0}")]
-    Fetch(#[from] FetchError),
+    Fetch(#[from] GuardedError),
     #[error("The input image cannot be used: {0}")]
     Decode(#[from] DecodeError),
     #[error("The input image could not be read from the file store. Please try again. ({0})")]
@@ -80,7 +79,7 @@ impl Service {
                 }
                 None => match self.own_file_of_another_host(url).await? {
                     Some(bytes) => Ok(bytes),
-                    None => Ok(self.fetcher.fetch(url).await?),
+                    None => Ok(self.guarded.get(url, &self.fetch_limits()).await?),
                 },
             };
         }
@@ -91,6 +90,13 @@ impl Service {
                 self.named_file(project, name).await
             }
             (Inline::No, _) => Err(ImageError::NoFileThere),
+        }
+    }
+
+    fn fetch_limits(&self) -> GetLimits {
+        GetLimits {
+            total_timeout: self.fetch_timeout,
+            max_megabytes: MAX_IMAGE_MEGABYTES,
         }
     }
 

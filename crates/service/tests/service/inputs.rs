@@ -160,7 +160,7 @@ async fn private_addresses_are_refused() {
     ] {
         let reason = format!(
             "The input image could not be fetched: {host} is a private address, and this service \
-             fetches only from public ones."
+             connects only to public ones, unless its operator allows others."
         );
         assert_failed(&run_edit(&bench, json!(url)).await, &reason);
     }
@@ -169,8 +169,8 @@ async fn private_addresses_are_refused() {
 #[tokio::test]
 async fn an_address_that_never_answers_is_given_up() {
     let bench = Bench::with(|config| {
-        config.fetch.danger_allow_private_addresses = true;
-        config.fetch.total_timeout = std::time::Duration::from_millis(50);
+        config.guard.danger_allow_private_addresses = true;
+        config.fetch_timeout = std::time::Duration::from_millis(50);
     })
     .await;
     let _worker = bench.worker();

@@ -42,7 +42,7 @@ async fn a_running_task_is_cancelled_within_a_step() {
 
 #[tokio::test]
 async fn a_fetch_does_not_hold_up_a_cancellation() {
-    let bench = Bench::with(|config| config.fetch.danger_allow_private_addresses = true).await;
+    let bench = Bench::with(|config| config.guard.danger_allow_private_addresses = true).await;
     let _worker = bench.worker();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!(
