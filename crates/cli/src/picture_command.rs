@@ -11,7 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::Rng;
 use serde_json::json;
 use tintype_engine::native::{DeviceKind, DeviceOptions, Dtype, ModelSource, NativeEngine};
-use tintype_engine::{Cancellation, Engine, Job, Picture, Progress, ProgressSink, Size, SizeTable};
+use tintype_engine::{
+    Cancellation, Engine, Job, Picture, PreviewWish, Progress, ProgressSink, Size, SizeTable,
+};
 
 use crate::picture_file;
 
@@ -165,6 +167,7 @@ impl PictureArguments {
             steps: self.steps,
             guidance: self.guidance,
             max_sequence_length: self.max_sequence_length,
+            previews: PreviewWish::new(),
         }
     }
 }
@@ -209,6 +212,7 @@ fn show(bar: ProgressBar) -> ProgressSink {
             }
             bar.set_position(u64::from(step));
         }
+        Progress::Preview { .. } => {}
     })
 }
 

@@ -63,6 +63,8 @@ pub struct Job {
     pub guidance: Option<f32>,
     /// T5 tokens at most.
     pub max_sequence_length: Option<u32>,
+    /// Whether previews are wanted. May change while the job runs.
+    pub previews: PreviewWish,
 }
 
 /// What a running job reports.
@@ -77,7 +79,18 @@ pub enum Progress {
         /// Steps in all.
         steps: u32,
     },
+    /// What the picture is turning into, small. Comes after some of the steps but the last, while
+    /// [`Job::previews`] is raised.
+    Preview {
+        /// Steps done.
+        step: u32,
+        /// 8-bit sRGB, no side longer than [`PREVIEW_PIXELS`].
+        image: image::RgbImage,
+    },
 }
+
+/// The longest side of a preview: enough to recognise a picture, and small on the wire.
+pub const PREVIEW_PIXELS: u32 = 256;
 
 /// Seconds spent in each stage of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -139,6 +152,28 @@ impl Cancellation {
 
     /// Whether the job shall stop.
     pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A flag that says whether anybody looks at previews. Cheap to clone; all clones are one flag. A
+/// job that nobody watches pays one look at it for each step.
+#[derive(Debug, Clone, Default)]
+pub struct PreviewWish(Arc<AtomicBool>);
+
+impl PreviewWish {
+    /// A flag that is not raised.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Raises or lowers the flag; counts from the next step on.
+    pub fn set(&self, wanted: bool) {
+        self.0.store(wanted, Ordering::Release);
+    }
+
+    /// Whether previews are wanted.
+    pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

@@ -6,6 +6,7 @@
 //! engine. Dropping the engine stops the job in hand at its next step and joins the thread.
 
 mod options;
+mod preview;
 mod request;
 mod worker;
 
@@ -112,12 +113,14 @@ impl Engine for NativeEngine {
         progress: ProgressSink,
         cancellation: Cancellation,
     ) -> Result<Picture, Error> {
+        let previews = job.previews.clone();
         let request = request::of_job(job, &self.settings)?;
         let (reply, answer) = oneshot::channel();
         let order = worker::Order {
             request,
             progress,
             cancellation,
+            previews,
             reply,
         };
         let queue = self.queue.as_ref().ok_or(Error::Unavailable)?;

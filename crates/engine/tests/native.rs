@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use image::RgbImage;
 use tintype_engine::native::{DeviceKind, DeviceOptions, ModelSource, NativeEngine};
-use tintype_engine::{Cancellation, Engine, Error, Job, Progress, ProgressSink, Size, SizeTable};
+use tintype_engine::{
+    Cancellation, Engine, Error, Job, PREVIEW_PIXELS, PreviewWish, Progress, ProgressSink, Size,
+    SizeTable,
+};
 
 fn start(case: &str) -> NativeEngine {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -34,6 +37,7 @@ fn job() -> Job {
         steps: Some(3),
         guidance: None,
         max_sequence_length: None,
+        previews: PreviewWish::new(),
     }
 }
 
@@ -64,6 +68,84 @@ async fn a_job_becomes_a_picture_with_progress_at_every_step() {
     assert_eq!(*seen.lock().expect("not poisoned"), expected);
     let again = engine.run(job(), silent(), Cancellation::new()).await;
     assert!(again.expect("a picture").image == picture.image);
+}
+
+/// Steps that were followed by a preview, and the sides of these.
+fn previews_in(seen: &[Progress]) -> Vec<(u32, (u32, u32))> {
+    let preview = |progress: &Progress| match progress {
+        Progress::Preview { step, image } => Some((*step, image.dimensions())),
+        _ => None,
+    };
+    seen.iter().filter_map(preview).collect()
+}
+
+#[tokio::test]
+async fn previews_come_when_asked_for_and_change_no_picture() {
+    let engine = start("schnell");
+    let wish = PreviewWish::new();
+    let watched = Job {
+        previews: wish.clone(),
+        steps: Some(8),
+        ..job()
+    };
+    let (sink, seen) = recorder();
+    let unseen = engine.run(watched.clone(), sink, Cancellation::new()).await;
+    let unseen = unseen.expect("a picture").image;
+    assert_eq!(previews_in(&seen.lock().expect("not poisoned")), []);
+    wish.set(true);
+    let (sink, seen) = recorder();
+    let picture = engine.run(watched, sink, Cancellation::new()).await;
+    assert!(picture.expect("a picture").image == unseen);
+    let seen = seen.lock().expect("not poisoned");
+    let previews = previews_in(&seen);
+    // How many the budget allows is a matter of time; the first is always allowed.
+    assert_eq!(previews.first(), Some(&(1, (32, 24))), "{seen:?}");
+    assert!(previews.iter().all(|&(step, _)| step < 8), "{previews:?}");
+    let steps = seen.len() - previews.len();
+    assert_eq!(steps, 1 + 8, "every step is reported as well");
+}
+
+#[tokio::test]
+async fn a_watcher_who_comes_late_sees_previews_from_then_on() {
+    let engine = start("schnell");
+    let wish = PreviewWish::new();
+    let (raise, seen) = (wish.clone(), Arc::new(Mutex::new(Vec::new())));
+    let sink: ProgressSink = {
+        let seen = seen.clone();
+        Box::new(move |progress| {
+            raise.set(matches!(progress, Progress::Step { step: 2, .. }));
+            seen.lock().expect("not poisoned").push(progress);
+        })
+    };
+    let job = Job {
+        previews: wish,
+        steps: Some(4),
+        ..job()
+    };
+    let outcome = engine.run(job, sink, Cancellation::new()).await;
+    assert!(outcome.is_ok());
+    let seen = seen.lock().expect("not poisoned");
+    assert_eq!(previews_in(&seen), [(2, (32, 24))]);
+}
+
+#[tokio::test]
+async fn a_preview_of_a_large_picture_is_small() {
+    let engine = start("schnell");
+    let (sink, seen) = recorder();
+    let job = Job {
+        previews: PreviewWish::new(),
+        size: Size::Exact {
+            width: 1024,
+            height: 96,
+        },
+        steps: Some(2),
+        ..job()
+    };
+    job.previews.set(true);
+    let outcome = engine.run(job, sink, Cancellation::new()).await;
+    assert!(outcome.is_ok());
+    let previews = previews_in(&seen.lock().expect("not poisoned"));
+    assert_eq!(previews, [(1, (PREVIEW_PIXELS, 24))]);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@
 //! reference only, never on what else stands in its batch.
 
 mod files;
+mod preview;
 mod request;
 mod run;
 mod settings;

@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tintype_flux::pipeline::{self, Finished, Pipeline, Request, Run};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Cancellation, Error, Picture, Progress, ProgressSink, StageSeconds};
+use super::preview::Previewer;
+use crate::{Cancellation, Error, Picture, PreviewWish, Progress, ProgressSink, StageSeconds};
 
 /// A job on its way through the thread.
 pub struct Order {
     pub request: Request,
     pub progress: ProgressSink,
     pub cancellation: Cancellation,
+    pub previews: PreviewWish,
     pub reply: oneshot::Sender<Result<Picture, Error>>,
 }
 
@@ -116,10 +118,14 @@ impl Worker {
         (order.progress)(Progress::Started);
         let mut run = pipeline.start(&order.request).map_err(error)?;
         check()?;
+        let mut previewer = Previewer::new();
         while !run.is_done() {
             run.step().map_err(error)?;
             (order.progress)(progress(&run));
             check()?;
+            if order.previews.is_raised() {
+                previewer.look_at(&run, &order.progress);
+            }
         }
         let steps = run.steps() as u32;
         let finished = run.finish().map_err(error)?;

@@ -47,6 +47,8 @@ pub struct Run<'a> {
     done: usize,
     /// (batch, tokens, 4 * channels)
     latents: Tensor,
+    /// That of the latest step: (batch, tokens, 4 * channels)
+    velocity: Option<Tensor>,
     /// (batch, reference tokens, 4 * channels)
     reference: Option<Tensor>,
     rope: RopeTable,
@@ -103,6 +105,7 @@ impl Pipeline {
             pipeline: self,
             size: request.size,
             latents: self.draw_noise(request, grid),
+            velocity: None,
             reference,
             rope: self.mmdit.rope(&text_ids, &image_ids),
             sigmas,
@@ -252,6 +255,11 @@ impl Run<'_> {
         &self.latents
     }
 
+    /// Where the latest step went: `(batch, tokens, 4 * channels)`; nothing before the first.
+    pub fn latest_velocity(&self) -> Option<&Tensor> {
+        self.velocity.as_ref()
+    }
+
     /// The references' tokens: `(batch, reference tokens, 4 * channels)`.
     pub fn reference(&self) -> Option<&Tensor> {
         self.reference.as_ref()
@@ -269,6 +277,7 @@ impl Run<'_> {
         let velocity = self.velocity();
         let [sigma, next] = [self.sigmas[self.done], self.sigmas[self.done + 1]];
         euler_step(self.latents.data_mut(), velocity.data(), sigma, next);
+        self.velocity = Some(velocity);
         self.done += 1;
         self.seconds.denoise += started.elapsed().as_secs_f64();
         if self.latents.data().iter().all(|value| value.is_finite()) {
@@ -309,13 +318,27 @@ impl Run<'_> {
 
     /// Decodes the latents as they are: `(batch, height, width, 3)` around [-1, 1].
     pub fn decode(&self) -> Tensor {
-        let vae = &self.pipeline.vae;
+        self.decode_cells(self.to_cells(&self.latents))
+    }
+
+    /// Pixels of a latent cell each way.
+    pub(super) fn cell_pixels(&self) -> usize {
+        self.pipeline.vae.config().downscale()
+    }
+
+    /// Tokens as the VAE sees them: (batch, height / f, width / f, channels).
+    pub(super) fn to_cells(&self, tokens: &Tensor) -> Tensor {
         let grid = self.pipeline.grid(self.size);
-        let mut latents = latents::unpack(&self.latents, grid.rows * PATCH, grid.columns * PATCH);
-        for value in latents.data_mut() {
+        latents::unpack(tokens, grid.rows * PATCH, grid.columns * PATCH)
+    }
+
+    /// Decodes (batch, height / f, width / f, channels), scaled as the transformer has them.
+    pub(super) fn decode_cells(&self, mut cells: Tensor) -> Tensor {
+        let vae = &self.pipeline.vae;
+        for value in cells.data_mut() {
             *value = *value / vae.scaling_factor + vae.shift_factor;
         }
-        vae.decode(&latents)
+        vae.decode(&cells)
     }
 
     /// Decodes the pictures.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tintype_catalog::{AspectRatio, Inputs, Sizes};
 use tintype_domain::{Epoch, EventKind, ExitCode, Outcome, Task, TaskId, TaskState};
-use tintype_engine::{Engine, Job, Size, SizeTable};
+use tintype_engine::{Engine, Job, PreviewWish, Size, SizeTable};
 use tintype_store::{Fenced, Progress};
 use tokio::time::{Instant, sleep};
 
@@ -141,6 +141,7 @@ impl Worker {
             steps: None,
             guidance: None,
             max_sequence_length: None,
+            previews: PreviewWish::new(),
         };
         Ok(Prepared { job, inputs })
     }

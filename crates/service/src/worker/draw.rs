@@ -93,6 +93,7 @@ impl Worker {
                     });
                     kinds.push(EventKind::Progress { step, steps });
                 }
+                Progress::Preview { .. } => {}
             }
         }
         if kinds.is_empty() {
