@@ -10,6 +10,7 @@ pub mod project;
 pub mod task;
 pub mod time;
 pub mod tool;
+pub mod webhook;
 
 pub use file::{FileRecord, Folder, NewFile, OutputFile};
 pub use id::{AccessKey, Epoch, FileId, ProjectId, TaskId, TaskToken, ToolSlug, WorkerId};
@@ -20,3 +21,4 @@ pub use task::{
 };
 pub use time::UnixMillis;
 pub use tool::ToolStats;
+pub use webhook::{AttemptAnswer, AttemptReport, Webhook, WebhookAttempt, WebhookId, WebhookState};

@@ -228,6 +228,8 @@ pub struct NewTask {
     pub output_folder: FileId,
     /// Where to report the end, if anywhere.
     pub callback_url: Option<String>,
+    /// Where the addresses in that report begin; `None`: where the service says.
+    pub callback_base_url: Option<String>,
     /// Remarks that were made at submission (an ignored callback, say); shown in `debugerror`
     /// only if the run asks for it, always kept.
     pub warnings: Vec<String>,

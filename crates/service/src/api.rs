@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use tintype_domain::{AuthKind, ProjectId, TaskId, TaskToken};
+use tintype_domain::{AuthKind, ProjectId, TaskId, TaskToken, ToolSlug};
 
 /// What a client sent to prove itself, exactly as it arrived.
 #[derive(Debug, Clone)]
@@ -71,6 +71,18 @@ pub enum RawValue {
 
 /// All inputs as they arrived, in order. A name may come more than once.
 pub type RawInputs = Vec<(String, RawValue)>;
+
+/// A run that a project asks for.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// Which tool.
+    pub tool: ToolSlug,
+    /// Its inputs, and the envelope around them (`callbackUrl`).
+    pub inputs: RawInputs,
+    /// Where the addresses in a report of the end begin, if the operator named no address: the
+    /// one that the client used. `None`: [`crate::Service::public_url`].
+    pub base_url: Option<String>,
+}
 
 /// An accepted task. It is in the store already.
 #[derive(Debug, Clone, PartialEq, Eq)]

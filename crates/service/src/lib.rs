@@ -24,8 +24,8 @@ pub mod worker;
 
 pub use api::{
     AuthError, Credentials, DeleteError, FileAnswer, NewProjectRequest, Page, Principal,
-    ProjectError, ProjectKeys, RawInputs, RawValue, ServiceError, StopError, SubmitError,
-    Submitted, UploadError, UploadedPart,
+    ProjectError, ProjectKeys, RawInputs, RawValue, RunRequest, ServiceError, StopError,
+    SubmitError, Submitted, UploadError, UploadedPart,
 };
 pub use clock::{Clock, SystemClock};
 

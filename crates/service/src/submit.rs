@@ -11,7 +11,9 @@ use uuid::Uuid;
 use crate::files::Upload;
 use crate::preprocess::inline::{self, Inline};
 use crate::preprocess::{MAX_IMAGE_BYTES, MAX_IMAGE_MEGABYTES};
-use crate::{Principal, RawInputs, RawValue, Service, SubmitError, Submitted, UploadedPart};
+use crate::{
+    Principal, RawInputs, RawValue, RunRequest, Service, SubmitError, Submitted, UploadedPart,
+};
 
 /// Where to report the end: a field of every run, not of a tool.
 const CALLBACK_FIELDS: [&str; 2] = ["callbackUrl", "callbackurl"];
@@ -44,23 +46,24 @@ impl Service {
     pub async fn submit(
         &self,
         principal: &Principal,
-        slug: &ToolSlug,
-        raw: RawInputs,
+        run: RunRequest,
     ) -> Result<Submitted, SubmitError> {
+        let slug = &run.tool;
         let tool = self.catalog.tool(slug).ok_or(SubmitError::UnknownTool)?;
-        let mut request = self.sort(principal, tool, raw);
+        let mut request = self.sort(principal, tool, run.inputs);
         let mut inputs = tool.validate(&request.fields).map_err(sentences)?;
         if let Some(upload) = self.upload_of(principal, tool, &mut inputs, &mut request.uploads)? {
             self.keep_upload(upload).await?;
         }
         inputs.settle_seed(|| self.rng().random_range(0..RANDOM_SEED_END));
-        let task = self.draw_task(
+        let mut task = self.draw_task(
             principal,
             slug,
             inputs,
             request.callback_url,
             request.warnings,
         );
+        task.callback_base_url = run.base_url;
         let task = self
             .store
             .submit(task, self.now())
@@ -176,6 +179,7 @@ impl Service {
             parameters: inputs.parameters,
             output_folder: FileId::random(&mut *rng),
             callback_url,
+            callback_base_url: None,
             warnings,
         }
     }

@@ -104,8 +104,10 @@ async fn prepare(path: &Path, finished: usize) -> Result<ProjectId, AnyError> {
          CREATE TEMP TABLE copy AS
              WITH RECURSIVE number (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number)
              SELECT n FROM number LIMIT {finished};
-         INSERT INTO task SELECT n, uuid, 'copy' || n, project, tool_owner, tool_model,
-             parameters, output_folder, callback_url, warnings FROM copy, task WHERE id = 1;
+         INSERT INTO task (id, uuid, token, project, tool_owner, tool_model, parameters,
+                 output_folder, warnings)
+             SELECT n, uuid, 'copy' || n, project, tool_owner, tool_model, parameters,
+                 output_folder, warnings FROM copy, task WHERE id = 1;
          INSERT INTO job (task, state, epoch, attempts, created_at, exit_code)
              SELECT n, 'finished', 1, 1, created_at, 1 FROM copy, job WHERE task = 1;
          COMMIT;"
@@ -205,6 +207,7 @@ fn new_task(project: ProjectId) -> NewTask {
             .collect(),
         output_folder: FileId::random(rng),
         callback_url: None,
+        callback_base_url: None,
         warnings: Vec::new(),
     }
 }

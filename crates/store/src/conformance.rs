@@ -16,6 +16,7 @@ use crate::{Claim, Error, Fenced, NewProject, Progress, Store};
 
 mod cancel;
 mod life;
+mod outbox;
 mod queue;
 mod reads;
 mod registry;
@@ -81,6 +82,19 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         reads::a_reader_sees_a_completion_whole_or_not_at_all,
         stats::runs_are_counted_by_how_they_ended,
         stats::what_is_refused_or_stale_is_not_counted,
+        outbox::a_task_without_a_callback_is_not_reported,
+        outbox::every_way_of_ending_is_reported_once,
+        outbox::an_end_that_is_refused_is_not_reported,
+        outbox::a_claim_puts_the_attempt_on_record,
+        outbox::a_report_is_tried_again_in_time_under_the_same_id,
+        outbox::a_report_is_given_up_with_its_reason,
+        outbox::an_attempt_that_was_lost_is_recorded_and_made_again,
+        outbox::no_receiver_takes_the_places_of_another,
+        outbox::no_project_takes_the_places_of_another,
+        outbox::a_claim_has_a_bound_and_takes_the_oldest_first,
+        outbox::a_report_is_sent_again_on_demand_under_the_same_id,
+        outbox::reports_are_listed_newest_first_and_filtered,
+        outbox::the_attempts_that_are_kept_are_bounded,
         registry::project_names_and_keys_are_unique,
         registry::a_nonce_counts_once_for_each_project_and_time,
         registry::files_are_found_by_address_and_by_name,
@@ -210,6 +224,7 @@ pub(crate) fn new_task(project: ProjectId) -> NewTask {
         parameters,
         output_folder: FileId(format!("{number:032x}")),
         callback_url: None,
+        callback_base_url: None,
         warnings: Vec::new(),
     }
 }

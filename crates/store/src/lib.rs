@@ -6,14 +6,18 @@
 
 use async_trait::async_trait;
 use tintype_domain::{
-    Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile, Project,
-    ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, WorkerId,
+    AttemptReport, Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile,
+    Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, Webhook, WorkerId,
 };
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod outbox;
 pub mod sqlite;
 
+pub use outbox::{
+    Redelivery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
+};
 pub use sqlite::SqliteStore;
 
 /// Rows in one page of [`Store::list`] at most, however many are asked for.
@@ -283,6 +287,37 @@ pub trait Store: Send + Sync + 'static {
         project: ProjectId,
         name: &str,
     ) -> Result<Option<FileRecord>, Error>;
+
+    /// Gives out reports of ended tasks that are due, fairly between receivers and projects, and
+    /// puts an attempt of each on record. An end is reported if the task named a callback; the
+    /// report is written in the transaction that ends the task, under an id that never changes.
+    /// Reports whose lease is over are due again. Dropping this call half-way may leave reports
+    /// with nobody until their lease is over: await it.
+    async fn claim_webhooks(
+        &self,
+        claim: WebhookClaim,
+        now: UnixMillis,
+    ) -> Result<Vec<WebhookDelivery>, Error>;
+
+    /// Records what came of the attempt with this number, and what follows. [`Fenced::Stale`], and
+    /// nothing recorded, if the attempt was taken for interrupted in the meantime.
+    async fn record_attempt(
+        &self,
+        task: TaskId,
+        attempt: u32,
+        report: AttemptReport,
+        next: WebhookNext,
+    ) -> Result<Fenced, Error>;
+
+    /// A page of reports with their attempts, newest task first.
+    async fn webhooks(&self, query: WebhookQuery) -> Result<Vec<Webhook>, Error>;
+
+    /// Makes a report that was delivered or given up due again, under its old id.
+    async fn redeliver_webhook(
+        &self,
+        webhook: &WebhookRef,
+        now: UnixMillis,
+    ) -> Result<Redelivery, Error>;
 
     /// Whether a write would be durable now: the readiness probe.
     async fn check(&self) -> Result<(), Error>;

@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tintype_domain::{
-    Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile, Project,
-    ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
+    AttemptReport, Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile,
+    Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, Webhook,
 };
 
 use self::owner::OwnerLock;
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::{
-    Cancel, Claim, Deletion, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store,
-    TaskQuery,
+    Cancel, Claim, Deletion, Error, Fenced, Heartbeat, NewProject, Progress, Redelivery, Standing,
+    Store, TaskQuery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
 };
 
 mod connection;
@@ -27,6 +27,7 @@ mod events;
 mod folders;
 mod job;
 mod migrate;
+mod outbox;
 mod outputs;
 mod owner;
 mod queue;
@@ -65,6 +66,7 @@ impl SqliteStore {
         migrate::migrate(&mut connection)?;
         let transaction = connection.transaction()?;
         let abandoned = queue::end_all_leases(&transaction)?;
+        outbox::end_all_leases(&transaction)?;
         transaction.commit()?;
         if abandoned > 0 {
             tracing::info!(tasks = abandoned, "took back the tasks of a stopped server");
@@ -286,6 +288,45 @@ impl Store for SqliteStore {
         let name = name.to_owned();
         self.readers
             .run(move |connection| registry::file_by_name(connection, project, &name))
+            .await
+    }
+
+    async fn claim_webhooks(
+        &self,
+        claim: WebhookClaim,
+        now: UnixMillis,
+    ) -> Result<Vec<WebhookDelivery>, Error> {
+        self.writer
+            .run(move |connection| outbox::claim(connection, &claim, now))
+            .await
+    }
+
+    async fn record_attempt(
+        &self,
+        task: TaskId,
+        attempt: u32,
+        report: AttemptReport,
+        next: WebhookNext,
+    ) -> Result<Fenced, Error> {
+        self.writer
+            .run(move |connection| outbox::record(connection, task, attempt, &report, next))
+            .await
+    }
+
+    async fn webhooks(&self, query: WebhookQuery) -> Result<Vec<Webhook>, Error> {
+        self.readers
+            .run(move |connection| outbox::list(connection, &query))
+            .await
+    }
+
+    async fn redeliver_webhook(
+        &self,
+        webhook: &WebhookRef,
+        now: UnixMillis,
+    ) -> Result<Redelivery, Error> {
+        let webhook = webhook.clone();
+        self.writer
+            .run(move |connection| outbox::redeliver(connection, &webhook, now))
             .await
     }
 

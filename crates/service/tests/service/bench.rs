@@ -20,7 +20,7 @@ use tintype_service::test_support::{FakeEngine, ManualClock};
 use tintype_service::worker::{Engines, Worker, WorkerConfig, WorkerHandle};
 use tintype_service::{
     Clock, Credentials, NewProjectRequest, Parts, Principal, ProjectKeys, RawInputs, RawValue,
-    SealingKey, Service, ServiceConfig, SubmitError, Submitted, UploadedPart,
+    RunRequest, SealingKey, Service, ServiceConfig, SubmitError, Submitted, UploadedPart,
 };
 use tintype_store::sqlite::SqliteStore;
 use tintype_store::{Claim, Store};
@@ -156,7 +156,21 @@ impl Bench {
         tool: &ToolSlug,
         raw: RawInputs,
     ) -> Result<Submitted, SubmitError> {
-        self.service.submit(&self.principal, tool, raw).await
+        self.submit_as(&self.principal, tool, raw).await
+    }
+
+    pub async fn submit_as(
+        &self,
+        principal: &Principal,
+        tool: &ToolSlug,
+        inputs: RawInputs,
+    ) -> Result<Submitted, SubmitError> {
+        let request = RunRequest {
+            tool: tool.clone(),
+            inputs,
+            base_url: None,
+        };
+        self.service.submit(principal, request).await
     }
 
     pub async fn try_submit_edit(&self, raw: RawInputs) -> Result<Submitted, SubmitError> {

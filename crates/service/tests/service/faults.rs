@@ -13,12 +13,12 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use tintype_domain::{
-    Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile, Project,
-    ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
+    AttemptReport, Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile,
+    Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, Webhook,
 };
 use tintype_store::{
-    Cancel, Claim, Deletion, Error, Fenced, Heartbeat, NewProject, Progress, Standing, Store,
-    TaskQuery,
+    Cancel, Claim, Deletion, Error, Fenced, Heartbeat, NewProject, Progress, Redelivery, Standing,
+    Store, TaskQuery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
 };
 use tokio::sync::watch;
 
@@ -324,6 +324,39 @@ impl Store for FaultyStore {
         self.faults
             .call("file_by_name", self.inner.file_by_name(project, name))
             .await
+    }
+
+    async fn claim_webhooks(
+        &self,
+        claim: WebhookClaim,
+        now: UnixMillis,
+    ) -> Result<Vec<WebhookDelivery>, Error> {
+        self.faults
+            .call("claim_webhooks", self.inner.claim_webhooks(claim, now))
+            .await
+    }
+
+    async fn record_attempt(
+        &self,
+        task: TaskId,
+        attempt: u32,
+        report: AttemptReport,
+        next: WebhookNext,
+    ) -> Result<Fenced, Error> {
+        let recorded = self.inner.record_attempt(task, attempt, report, next);
+        self.faults.call("record_attempt", recorded).await
+    }
+
+    async fn webhooks(&self, query: WebhookQuery) -> Result<Vec<Webhook>, Error> {
+        self.inner.webhooks(query).await
+    }
+
+    async fn redeliver_webhook(
+        &self,
+        webhook: &WebhookRef,
+        now: UnixMillis,
+    ) -> Result<Redelivery, Error> {
+        self.inner.redeliver_webhook(webhook, now).await
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -106,8 +106,7 @@ async fn a_file_of_another_project_is_not_found_by_its_name() {
         .expect("let in");
     let fields = raw(json!({ "prompt": "x", "inputImageUrl": "mine.png" }));
     let submitted = bench
-        .service
-        .submit(&stranger, &edit(), fields)
+        .submit_as(&stranger, &edit(), fields)
         .await
         .expect("accepted");
     let task = bench.ended(submitted.task).await;

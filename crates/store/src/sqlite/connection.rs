@@ -24,7 +24,7 @@ const WRITER_CACHE_KIB: i64 = 16 << 10;
 const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// Statements kept prepared on a connection: more than this crate has.
-const STATEMENT_CACHE: usize = 64;
+const STATEMENT_CACHE: usize = 128;
 
 /// Opens the database for writing, and makes it if there is none.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {

@@ -9,7 +9,7 @@ use tintype_domain::{
     task::transition,
 };
 
-use super::{events, outputs, rows, tool_stats};
+use super::{events, outbox, outputs, rows, tool_stats};
 use crate::Error;
 
 /// Who holds a running task, and until when.
@@ -111,6 +111,9 @@ impl Job {
         })?;
         if !to.is_running() {
             self.lease = None;
+        }
+        if to.is_final() {
+            outbox::report_end(connection, self.task, at)?;
         }
         events::append(connection, self.task, at, &EventKind::Entered { state: to })
     }

@@ -61,6 +61,14 @@ pub(super) fn project_by_key(
     Ok(project)
 }
 
+/// A project that must be there.
+pub(super) fn project(connection: &Connection, project: ProjectId) -> Result<Project, Error> {
+    let found = connection
+        .prepare_cached("SELECT * FROM project WHERE id = ?1")?
+        .query_row((project.0,), rows::project)?;
+    Ok(found)
+}
+
 /// All projects, by id.
 pub(super) fn projects(connection: &Connection) -> Result<Vec<Project>, Error> {
     let mut statement = connection.prepare_cached("SELECT * FROM project ORDER BY id")?;

@@ -191,7 +191,8 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T>
     serde_json::from_str(&text).map_err(|error| unreadable(column, error.to_string()))
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+/// What a column's text stands for.
+pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     row: &Row<'_>,
     column: &str,
 ) -> rusqlite::Result<T> {
@@ -200,7 +201,8 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
         .map_err(|error: T::Err| unreadable(column, error.to_string()))
 }
 
-fn unreadable(column: &str, reason: String) -> rusqlite::Error {
+/// What a column that cannot be read is reported as.
+pub(super) fn unreadable(column: &str, reason: String) -> rusqlite::Error {
     let reason = format!("column {column}: {reason}");
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, reason.into())
 }

@@ -16,8 +16,8 @@ pub(super) fn submit(
     connection
         .prepare_cached(
             "INSERT INTO task (uuid, token, project, tool_owner, tool_model, parameters, \
-             output_folder, callback_url, warnings) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             output_folder, callback_url, warnings, callback_base_url) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute((
             task.uuid.to_string(),
@@ -29,6 +29,7 @@ pub(super) fn submit(
             task.output_folder.as_str(),
             &task.callback_url,
             rows::to_json(&task.warnings),
+            &task.callback_base_url,
         ))?;
     let id = TaskId(connection.last_insert_rowid());
     let times = Job::insert(connection, id, now)?;

@@ -16,6 +16,7 @@ mod kill;
 mod migrating;
 mod model;
 mod opening;
+mod outbox;
 mod writing;
 
 /// A folder of a test's own, and the database in it.

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use super::*;
 use crate::Error;
 use crate::conformance::{START, after, new_task};
-use crate::sqlite::queue;
+use crate::sqlite::{outbox, queue};
 
 /// Holds the writer up, so that what is sent meanwhile ends in one batch.
 pub(super) async fn hold(store: &SqliteStore, until: mpsc::Receiver<()>) {
@@ -84,6 +84,10 @@ async fn the_queue_is_found_through_its_indexes() {
         (queue::EXPIRED, "job_leased"),
         (queue::EXHAUSTED, "job_retried"),
         (queue::RUNNING, "job_leased"),
+        (outbox::ANY_DUE, "webhook_due"),
+        (outbox::NEXT_LANE, "webhook_lane"),
+        (outbox::DUE_IN_LANE, "webhook_lane"),
+        (outbox::LEASES_OVER, "webhook_leased"),
     ];
     for (statement, index) in plans {
         let plan = plan_of(&store, statement).await;
