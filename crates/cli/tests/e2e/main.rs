@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod first_start;
 mod full_disk;
+mod guarded;
 mod kill;
 mod seeds;
 mod server;

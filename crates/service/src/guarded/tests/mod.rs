@@ -10,6 +10,8 @@ use super::*;
 
 mod fetching;
 mod posting;
+mod table;
+mod targets;
 
 /// Long enough for a busy machine; tests that need the limit set their own.
 const PATIENCE: Duration = Duration::from_secs(30);
