@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AccessKey, FileId, ProjectId, UnixMillis};
 
+/// Characters of a stored file's name at most: what every file system takes.
+const MAX_NAME_CHARS: usize = 120;
+
+/// What a file is called whose client gave it no usable name.
+const NAMELESS: &str = "upload";
+
 /// One final picture of a task. Its bytes lie in the blob store under `blob_key`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputFile {
@@ -71,3 +77,53 @@ pub struct Folder {
 
 /// A file about to be recorded: the same fields, the store adds nothing of its own.
 pub type NewFile = FileRecord;
+
+/// The last part of a client's path, with everything that could mean something to a URL, a shell
+/// or a file system replaced.
+pub fn safe_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let chars: Vec<char> = last.trim().chars().map(safe).collect();
+    // The end is kept: it carries the extension.
+    let kept = &chars[chars.len().saturating_sub(MAX_NAME_CHARS)..];
+    let name: String = kept
+        .iter()
+        .collect::<String>()
+        .trim_start_matches('.')
+        .to_owned();
+    if name.is_empty() {
+        NAMELESS.to_owned()
+    } else {
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_everything_that_could_mean_something() {
+        for (name, expected) in [
+            ("a.png", "a.png"),
+            ("my photo.JPG", "my_photo.JPG"),
+            ("/etc/passwd", "passwd"),
+            ("..\\..\\a.png", "a.png"),
+            ("..", "upload"),
+            ("", "upload"),
+            (".htaccess", "htaccess"),
+            ("caf\u{e9}?.png", "caf__.png"),
+        ] {
+            assert_eq!(safe_name(name), expected, "{name}");
+        }
+        let long = format!("{}.png", "x".repeat(500));
+        assert_eq!(safe_name(&long).len(), MAX_NAME_CHARS);
+        assert!(safe_name(&long).ends_with(".png"));
+    }
+}

@@ -4,6 +4,7 @@
 //! draws random numbers by itself: time and randomness are arguments. The names on the wire
 //! (`task_postprocess_end` …) belong to the server crate.
 
+pub mod blob;
 pub mod file;
 pub mod id;
 pub mod project;
@@ -12,7 +13,8 @@ pub mod time;
 pub mod tool;
 pub mod webhook;
 
-pub use file::{FileRecord, Folder, NewFile, OutputFile};
+pub use blob::BlobKey;
+pub use file::{FileRecord, Folder, NewFile, OutputFile, safe_name};
 pub use id::{AccessKey, Epoch, FileId, ProjectId, TaskId, TaskToken, ToolSlug, WorkerId};
 pub use project::{AuthKind, Project};
 pub use task::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tintype_domain::{Task, TaskRef, TaskState, ToolSlug};
+use tintype_domain::{BlobKey, Task, TaskRef, TaskState, ToolSlug};
 use tintype_store::{Cancel, Deletion, Standing, TaskQuery};
 use tokio::time::{Instant, sleep};
 
@@ -119,7 +119,7 @@ impl Service {
         let removed = async {
             self.delete_blobs(blob_keys).await?;
             // What an earlier call left, and pictures of attempts that were overtaken.
-            let left = self.blobs_below(&format!("tasks/{task}")).await?;
+            let left = self.blobs_below(&BlobKey::folder_of(task)).await?;
             self.delete_blobs(left).await
         };
         removed.await.map_err(DeleteError::BytesLeft)?;

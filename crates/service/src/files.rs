@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutPayload, path::Path};
 use rand::Rng;
-use tintype_domain::{AccessKey, FileId, FileRecord, ProjectId};
+use tintype_domain::{AccessKey, BlobKey, FileId, FileRecord, ProjectId, safe_name};
 
 use crate::cause::root_cause;
 use crate::preprocess::sniff;
@@ -15,12 +15,6 @@ const DIRECTORY_GROUPS: usize = 8;
 
 /// Characters of such a directory: the groups, and the dashes between them.
 pub(crate) const DIRECTORY_CHARS: usize = DIRECTORY_GROUPS * 9 - 1;
-
-/// Characters of a stored file's name at most: what every file system takes.
-const MAX_NAME_CHARS: usize = 120;
-
-/// What a file is called whose client gave it no usable name.
-const NAMELESS: &str = "upload";
 
 impl Service {
     /// The file at a public address `/{directory}/{name}`: a task's output or an upload. The
@@ -114,7 +108,7 @@ impl Service {
         let record = FileRecord {
             project,
             folder: None,
-            name: file_name.map_or_else(|| NAMELESS.to_owned(), safe_name),
+            name: safe_name(file_name.unwrap_or_default()),
             content_type: sniffed
                 .map_or("application/octet-stream", |kind| kind.content_type())
                 .into(),
@@ -122,7 +116,7 @@ impl Service {
             added_at: self.now(),
             access_key,
             directory: self.draw_directory(),
-            blob_key: format!("files/{id}"),
+            blob_key: BlobKey::Upload(id.clone()).to_string(),
             id,
         };
         Upload { record, bytes }
@@ -142,54 +136,4 @@ impl Service {
 pub(crate) struct Upload {
     pub(crate) record: FileRecord,
     pub(crate) bytes: Bytes,
-}
-
-/// The last part of a client's path, with everything that could mean something to a URL, a shell
-/// or a file system replaced.
-pub(crate) fn safe_name(name: &str) -> String {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || "._-".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let chars: Vec<char> = last.trim().chars().map(safe).collect();
-    // The end is kept: it carries the extension.
-    let kept = &chars[chars.len().saturating_sub(MAX_NAME_CHARS)..];
-    let name: String = kept
-        .iter()
-        .collect::<String>()
-        .trim_start_matches('.')
-        .to_owned();
-    if name.is_empty() {
-        NAMELESS.to_owned()
-    } else {
-        name
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_lose_everything_that_could_mean_something() {
-        for (name, expected) in [
-            ("a.png", "a.png"),
-            ("my photo.JPG", "my_photo.JPG"),
-            ("/etc/passwd", "passwd"),
-            ("..\\..\\a.png", "a.png"),
-            ("..", "upload"),
-            ("", "upload"),
-            (".htaccess", "htaccess"),
-            ("caf\u{e9}?.png", "caf__.png"),
-        ] {
-            assert_eq!(safe_name(name), expected, "{name}");
-        }
-        let long = format!("{}.png", "x".repeat(500));
-        assert_eq!(safe_name(&long).len(), MAX_NAME_CHARS);
-        assert!(safe_name(&long).ends_with(".png"));
-    }
 }

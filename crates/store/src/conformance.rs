@@ -20,6 +20,7 @@ mod outbox;
 mod queue;
 mod reads;
 mod registry;
+mod retention;
 mod stats;
 
 /// A point in time like those of today.
@@ -102,6 +103,16 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         registry::files_and_folders_stand_in_folders_of_their_project,
         registry::a_task_needs_a_project,
         registry::a_healthy_store_passes_its_check,
+        retention::outputs_go_when_their_tasks_ended_long_ago,
+        retention::a_look_changes_nothing,
+        retention::a_walk_comes_to_an_end_and_leaves_nothing_out,
+        retention::one_wrong_clock_stops_no_walk,
+        retention::whole_records_go_with_their_outputs,
+        retention::a_record_stays_until_its_report_is_delivered,
+        retention::old_uploads_go_unless_an_unfinished_task_names_them,
+        retention::an_output_that_a_waiting_task_works_from_stays,
+        retention::bytes_live_while_they_are_on_record_or_may_come_to_be,
+        retention::old_nonces_are_tidied_away,
     );
 }
 

@@ -13,11 +13,13 @@ use tintype_domain::{
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod outbox;
+mod retention;
 pub mod sqlite;
 
 pub use outbox::{
     Redelivery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
 };
+pub use retention::{Expired, Expiring, ExpiryStep, Mode, Tidied, Upkeep};
 pub use sqlite::SqliteStore;
 
 /// Rows in one page of [`Store::list`] at most, however many are asked for.
@@ -287,6 +289,23 @@ pub trait Store: Send + Sync + 'static {
         project: ProjectId,
         name: &str,
     ) -> Result<Option<FileRecord>, Error>;
+
+    /// Forgets what is old, in bounded steps; see [`ExpiryStep`]. What an unfinished task names in
+    /// its parameters stays, and so does the record of a task that something still waits for. The
+    /// rows are gone when this answers: the bytes are the caller's to delete.
+    async fn expire(&self, step: ExpiryStep) -> Result<Expired, Error>;
+
+    /// Which of these keys are on record, or may come to be: those of the current attempts of
+    /// unfinished tasks, too. The key of an output that is not among them never will be again. An
+    /// upload is recorded after its bytes are written: whoever deletes leaves it some time.
+    async fn live_blobs(
+        &self,
+        keys: Vec<tintype_domain::BlobKey>,
+    ) -> Result<Vec<tintype_domain::BlobKey>, Error>;
+
+    /// Housekeeping, in bounded steps: rows that have expired by themselves go, and unused space
+    /// is given back. Call it again while there is more.
+    async fn tidy(&self, upkeep: Upkeep) -> Result<Tidied, Error>;
 
     /// Gives out reports of ended tasks that are due, fairly between receivers and projects, and
     /// puts an attempt of each on record. An end is reported if the task named a callback; the

@@ -4,7 +4,7 @@
 //! commit is on the disk (`synchronous=FULL`). The tables: `task` is what was asked and never
 //! changes, `job` is where it stands, `event` what happened; `migrations/` has them all.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use tintype_domain::{
 use self::owner::OwnerLock;
 use self::readers::Readers;
 use self::writer::Writer;
+use crate::retention::{Expired, ExpiryStep, Mode, Tidied, Upkeep};
 use crate::{
     Cancel, Claim, Deletion, Error, Fenced, Heartbeat, NewProject, Progress, Redelivery, Standing,
     Store, TaskQuery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
@@ -26,6 +27,7 @@ mod error;
 mod events;
 mod folders;
 mod job;
+mod mentions;
 mod migrate;
 mod outbox;
 mod outputs;
@@ -33,10 +35,12 @@ mod owner;
 mod queue;
 mod readers;
 mod registry;
+mod retention;
 mod rows;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod tidy;
 mod tool_stats;
 mod writer;
 
@@ -47,6 +51,7 @@ pub struct SqliteStore {
     // The order matters: fields are dropped from the top, the lock last.
     writer: Writer,
     readers: Arc<Readers>,
+    path: PathBuf,
     _owner: Option<OwnerLock>,
 }
 
@@ -97,6 +102,7 @@ impl SqliteStore {
         Ok(Self {
             readers: Arc::new(Readers::open(path)?),
             writer: Writer::start(connection)?,
+            path: path.to_owned(),
             _owner: owner,
         })
     }
@@ -289,6 +295,49 @@ impl Store for SqliteStore {
         self.readers
             .run(move |connection| registry::file_by_name(connection, project, &name))
             .await
+    }
+
+    async fn expire(&self, step: ExpiryStep) -> Result<Expired, Error> {
+        let found = self
+            .readers
+            .run(move |connection| retention::look(connection, &step))
+            .await?;
+        if found.is_empty() {
+            return Ok(found.nothing());
+        }
+        let take =
+            move |connection: &rusqlite::Connection| retention::take(connection, &step, found);
+        match step.mode {
+            Mode::Remove => self.writer.run(take).await,
+            Mode::Look => self.readers.run(take).await,
+        }
+    }
+
+    async fn live_blobs(
+        &self,
+        keys: Vec<tintype_domain::BlobKey>,
+    ) -> Result<Vec<tintype_domain::BlobKey>, Error> {
+        self.readers
+            .run(move |connection| retention::live_blobs(connection, keys))
+            .await
+    }
+
+    async fn tidy(&self, upkeep: Upkeep) -> Result<Tidied, Error> {
+        let mut tidied = Tidied::default();
+        for step in tidy::STEPS {
+            let rows = self.writer.run(move |connection| step(connection, upkeep));
+            let rows = rows.await?;
+            tidied.rows += rows;
+            tidied.more |= rows >= tidy::ROWS_AT_ONCE;
+        }
+        tidied.bytes = self.writer.run(tidy::shrink).await?;
+        tidied.more |= tidied.bytes > 0;
+        if !tidied.more {
+            let path = self.path.clone();
+            let emptied = tokio::task::spawn_blocking(move || tidy::empty_log(&path)).await;
+            emptied.unwrap_or(Ok(()))?;
+        }
+        Ok(tidied)
     }
 
     async fn claim_webhooks(

@@ -11,12 +11,12 @@ use std::panic::resume_unwind;
 use bytes::Bytes;
 use image::RgbImage;
 use tintype_catalog::ImageReference;
-use tintype_domain::ProjectId;
+use tintype_domain::{ProjectId, safe_name};
 use url::Url;
 
 pub(crate) use decode::sniff;
 
-use crate::files::{DIRECTORY_CHARS, safe_name};
+use crate::files::DIRECTORY_CHARS;
 use crate::guarded::{GetLimits, GuardedError};
 use crate::{Service, ServiceError, samples};
 use decode::DecodeError;

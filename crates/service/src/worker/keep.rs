@@ -9,7 +9,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ImageError, RgbImage};
 use tintype_catalog::OutputFormat;
-use tintype_domain::{AccessKey, ExitCode, FileId, OutputFile, Task};
+use tintype_domain::{AccessKey, BlobKey, ExitCode, FileId, OutputFile, Task};
 use tintype_engine::Picture;
 use tokio::time::sleep;
 
@@ -40,7 +40,12 @@ impl Worker {
         let bytes = encode(picture.image, format).await?;
         let service = &self.service;
         // A key for each attempt: a worker that was overtaken overwrites nothing.
-        let blob_key = format!("tasks/{}/{}/0", held.task, held.epoch);
+        let blob_key = BlobKey::Output {
+            task: held.task,
+            epoch: held.epoch,
+            index: 0,
+        };
+        let blob_key = blob_key.to_string();
         self.write(&blob_key, &bytes).await.map_err(|error| {
             let sentence = format!(
                 "The picture was drawn but could not be stored: {error}. Free space on the \

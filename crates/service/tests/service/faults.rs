@@ -13,12 +13,14 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use tintype_domain::{
-    AttemptReport, Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile,
-    Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, Webhook,
+    AttemptReport, BlobKey, Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome,
+    OutputFile, Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
+    Webhook,
 };
 use tintype_store::{
-    Cancel, Claim, Deletion, Error, Fenced, Heartbeat, NewProject, Progress, Redelivery, Standing,
-    Store, TaskQuery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
+    Cancel, Claim, Deletion, Error, Expired, ExpiryStep, Fenced, Heartbeat, NewProject, Progress,
+    Redelivery, Standing, Store, TaskQuery, Tidied, Upkeep, WebhookClaim, WebhookDelivery,
+    WebhookNext, WebhookQuery, WebhookRef,
 };
 use tokio::sync::watch;
 
@@ -357,6 +359,20 @@ impl Store for FaultyStore {
         now: UnixMillis,
     ) -> Result<Redelivery, Error> {
         self.inner.redeliver_webhook(webhook, now).await
+    }
+
+    async fn expire(&self, step: ExpiryStep) -> Result<Expired, Error> {
+        self.faults.call("expire", self.inner.expire(step)).await
+    }
+
+    async fn live_blobs(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>, Error> {
+        self.faults
+            .call("live_blobs", self.inner.live_blobs(keys))
+            .await
+    }
+
+    async fn tidy(&self, upkeep: Upkeep) -> Result<Tidied, Error> {
+        self.faults.call("tidy", self.inner.tidy(upkeep)).await
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -17,6 +17,7 @@ mod migrating;
 mod model;
 mod opening;
 mod outbox;
+mod retention;
 mod writing;
 
 /// A folder of a test's own, and the database in it.

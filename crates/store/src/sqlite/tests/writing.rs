@@ -96,7 +96,7 @@ async fn the_queue_is_found_through_its_indexes() {
     }
 }
 
-async fn plan_of(store: &SqliteStore, statement: &str) -> String {
+pub(super) async fn plan_of(store: &SqliteStore, statement: &str) -> String {
     let statement = format!("EXPLAIN QUERY PLAN {statement}");
     let explained = store.readers.run(move |connection| {
         let mut statement = connection.prepare(&statement)?;
