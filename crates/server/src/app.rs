@@ -12,6 +12,7 @@ use tintype_service::{Credentials, Principal, Service};
 use crate::body::{BodyReader, Inputs, Purpose, refuse};
 use crate::errors::ApiError;
 use crate::limits::Limits;
+use crate::reference::Reference;
 use crate::wire::{Surroundings, WireTask};
 
 /// Where the addresses in answers begin.
@@ -39,6 +40,8 @@ pub struct Options {
 pub(crate) struct App {
     pub(crate) service: Arc<Service>,
     pub(crate) bodies: BodyReader,
+    /// What the service says of itself.
+    pub(crate) reference: Arc<Reference>,
     base_url: BaseUrl,
 }
 
@@ -55,9 +58,11 @@ pub(crate) struct Call {
 impl App {
     pub(crate) fn new(service: Arc<Service>, options: &Options) -> Self {
         let bodies = BodyReader::new(options.limits.clone());
+        let reference = Arc::new(Reference::of(service.catalog()));
         Self {
             service,
             bodies,
+            reference,
             base_url: options.base_url,
         }
     }

@@ -8,6 +8,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tintype_service::{AuthError, DeleteError, ServiceError, StopError, SubmitError, UploadError};
+use utoipa::ToSchema;
+
+use crate::openapi::words;
 
 /// What can go wrong, as a client can tell it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -227,16 +230,25 @@ impl ApiError {
     }
 }
 
-/// `{"code": …, "message": …}` on the wire.
-#[derive(Debug, Clone, Serialize)]
+/// One thing that went wrong.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Error)]
 pub struct ErrorEntry {
+    /// What kind of thing: see the table of errors.
     code: u32,
+    /// What went wrong, for people.
     message: String,
 }
 
-#[derive(Serialize)]
-struct ErrorEnvelope {
+/// The answer of a call that did nothing: why, and `result: false`, whatever the HTTP status is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Failure)]
+pub(crate) struct ErrorEnvelope {
+    /// What went wrong, at least one thing.
+    #[schema(min_items = 1)]
     errors: Vec<ErrorEntry>,
+    /// Always `false`.
+    #[schema(schema_with = words::no)]
     result: bool,
 }
 

@@ -13,6 +13,8 @@ mod html;
 mod lenient;
 pub mod limits;
 pub mod listen;
+mod openapi;
+mod reference;
 mod routes;
 pub mod wire;
 pub mod wire_files;

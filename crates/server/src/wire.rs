@@ -5,41 +5,55 @@
 
 use serde::Serialize;
 use tintype_domain::{OutputFile, Task, TaskState, TaskTimes, UnixMillis};
+use utoipa::ToSchema;
 
 use crate::errors::ErrorEntry;
+use crate::openapi::words;
 
 /// The answer to an accepted run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunAccepted)]
 pub struct RunAnswer {
     /// Always empty: failures have their own envelope.
+    #[schema(schema_with = words::no_errors)]
     pub errors: [ErrorEntry; 0],
     /// The task's number.
+    #[schema(pattern = "^[0-9]+$")]
     pub taskid: String,
-    /// The capability to watch it.
+    /// The task's token: whoever has it may watch the task.
+    #[schema(pattern = "^[0-9A-Za-z]{30}$")]
     pub socketaccesstoken: String,
     /// Always `true`.
+    #[schema(schema_with = words::yes)]
     pub result: bool,
 }
 
 /// The answer to every question about tasks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tasks)]
 pub struct TasksAnswer {
-    /// How many tasks there are in all.
+    /// How many tasks there are in all, on all pages.
+    #[schema(pattern = "^[0-9]+$")]
     pub total: String,
-    /// Always empty.
+    /// Always empty: failures have their own envelope.
+    #[schema(schema_with = words::no_errors)]
     pub errors: [ErrorEntry; 0],
     /// The tasks.
     pub tasklist: Vec<WireTask>,
     /// Always `true`.
+    #[schema(schema_with = words::yes)]
     pub result: bool,
 }
 
 /// The answer to a deletion.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Done)]
 pub struct DoneAnswer {
     /// Always `true`.
+    #[schema(schema_with = words::yes)]
     pub result: bool,
-    /// Always empty.
+    /// Always empty: failures have their own envelope.
+    #[schema(schema_with = words::no_errors)]
     pub errors: [ErrorEntry; 0],
 }
 
@@ -53,56 +67,111 @@ pub struct Surroundings<'a> {
 }
 
 /// A task.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Task)]
 pub struct WireTask {
+    /// The task's number.
+    #[schema(pattern = "^[0-9]+$")]
     pub id: String,
+    /// A name of the task that is unique everywhere.
+    #[schema(format = "uuid")]
     pub uuid: String,
+    /// The task's token: whoever has it may watch the task.
     pub socketaccesstoken: String,
+    /// The inputs that the run uses, under their names in the tool's form, as texts: with
+    /// defaults filled in, and the seed that was drawn.
+    #[schema(value_type = std::collections::HashMap<String, String>)]
     pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// What the run has to say; `""` on a clean success.
     pub debugoutput: String,
+    /// What went wrong and what to do next; `""` on a clean success.
     pub debugerror: String,
+    /// When the engine began, in unix seconds; `"0"` while it has not.
+    #[schema(pattern = "^[0-9]+$")]
     pub starttime: String,
+    /// When the engine ended; `"0"` before.
+    #[schema(pattern = "^[0-9]+$")]
     pub endtime: String,
+    /// Seconds of work with four decimals. Time in the queue is not counted.
+    #[schema(pattern = r"^[0-9]+(\.[0-9]+)?$")]
     pub elapsedseconds: String,
+    /// Where the task stands. `task_postprocess_end` and `task_cancel` are final.
+    #[schema(schema_with = words::status)]
     pub status: &'static str,
+    /// When the task was submitted.
+    #[schema(pattern = "^[0-9]+$")]
     pub createtime: String,
+    /// When it was cancelled or killed; `"0"` if it was not.
+    #[schema(pattern = "^[0-9]+$")]
     pub canceltime: String,
+    /// When a model was chosen for it; `"0"` before.
+    #[schema(pattern = "^[0-9]+$")]
     pub assigntime: String,
+    /// When a worker took it; `"0"` before.
+    #[schema(pattern = "^[0-9]+$")]
     pub accepttime: String,
+    /// When its inputs began to be fetched and checked; `"0"` before.
+    #[schema(pattern = "^[0-9]+$")]
     pub preprocessstarttime: String,
+    /// When its inputs were ready; `"0"` before.
+    #[schema(pattern = "^[0-9]+$")]
     pub preprocessendtime: String,
+    /// When its picture began to be stored; `"0"` before.
+    #[schema(pattern = "^[0-9]+$")]
     pub postprocessstarttime: String,
+    /// When all was done, well or not; `"0"` before.
+    #[schema(pattern = "^[0-9]+$")]
     pub postprocessendtime: String,
+    /// The final pictures, and nothing else: empty until the task has succeeded, and again when
+    /// its files were deleted.
     pub outputs: Vec<WireOutput>,
+    /// Bytes of all outputs.
+    #[schema(pattern = "^[0-9]+$")]
     pub size: String,
+    /// `"0"` on success, `""` before the end and for cancelled tasks, another number on failure.
+    #[schema(pattern = "^(-?[0-9]+)?$")]
     pub pexit: String,
+    /// What the run cost, with twelve decimals; `"0"` unless it succeeded.
+    #[schema(pattern = r"^[0-9]+(\.[0-9]+)?$")]
     pub totalcost: String,
+    /// What the tool says about itself.
     pub modeldescription: String,
+    /// The first half of the tool's address.
     pub modelslugowner: String,
+    /// The second half of the tool's address.
     pub modelslugproject: String,
+    /// The folder of the outputs.
     pub outputfolderid: String,
 }
 
 /// A final picture of a task.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Output)]
 pub struct WireOutput {
+    /// The file's id.
     pub id: String,
+    /// The file's name.
     pub name: String,
+    /// Its media type.
     pub contenttype: String,
+    /// The folder that it stands in.
     pub parentid: String,
+    /// The `uuid` of its task.
+    #[schema(format = "uuid")]
     pub uuid: String,
+    /// Bytes.
+    #[schema(pattern = "^[0-9]+$")]
     pub size: String,
+    /// When it was stored, in unix seconds.
+    #[schema(pattern = "^[0-9]+$")]
     pub addedtime: String,
+    /// When it was last changed.
+    #[schema(pattern = "^[0-9]+$")]
     pub modifiedtime: String,
+    /// Its read capability.
     pub accesskey: String,
+    /// Its absolute address. No key is needed: the directory cannot be guessed.
+    #[schema(format = "uri")]
     pub url: String,
 }
 

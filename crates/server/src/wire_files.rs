@@ -2,61 +2,105 @@
 
 use serde::Serialize;
 use tintype_domain::{FileId, FileRecord, Folder};
+use utoipa::ToSchema;
 
 use crate::errors::ErrorEntry;
+use crate::openapi::words;
 use crate::wire::seconds;
 
-/// The answer to an upload or a new folder.
-#[derive(Debug, Serialize)]
-pub struct ListAnswer<T> {
+/// The answer to an upload.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Uploaded)]
+pub struct UploadAnswer {
     /// Always `true`.
+    #[schema(schema_with = words::yes)]
     pub result: bool,
     /// Always empty: failures have their own envelope.
+    #[schema(schema_with = words::no_errors)]
     pub errors: [ErrorEntry; 0],
-    /// What was made.
-    pub list: [T; 1],
+    /// The file: exactly one.
+    #[schema(value_type = Vec<WireFile>, min_items = 1, max_items = 1)]
+    pub list: [WireFile; 1],
 }
 
-impl<T> ListAnswer<T> {
-    /// The answer that shows one new thing.
-    pub fn of(item: T) -> Self {
+impl UploadAnswer {
+    /// The answer that shows a new file.
+    pub fn of(file: WireFile) -> Self {
         Self {
             result: true,
             errors: [],
-            list: [item],
+            list: [file],
+        }
+    }
+}
+
+/// The answer to a new folder.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FolderMade)]
+pub struct FolderAnswer {
+    /// Always `true`.
+    #[schema(schema_with = words::yes)]
+    pub result: bool,
+    /// Always empty: failures have their own envelope.
+    #[schema(schema_with = words::no_errors)]
+    pub errors: [ErrorEntry; 0],
+    /// The folder: exactly one.
+    #[schema(value_type = Vec<WireFolder>, min_items = 1, max_items = 1)]
+    pub list: [WireFolder; 1],
+}
+
+impl FolderAnswer {
+    /// The answer that shows a new folder.
+    pub fn of(folder: WireFolder) -> Self {
+        Self {
+            result: true,
+            errors: [],
+            list: [folder],
         }
     }
 }
 
 /// An uploaded file.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = File)]
 pub struct WireFile {
+    /// The file's id.
     pub id: String,
+    /// The name that runs of the same project may use.
     pub name: String,
+    /// Its media type, as its bytes say.
     pub contenttype: String,
+    /// Bytes.
+    #[schema(pattern = "^[0-9]+$")]
     pub size: String,
+    /// The folder that it stands in; `""` is the top level.
     pub parentid: String,
+    /// Its absolute address. No key is needed: the directory cannot be guessed.
+    #[schema(format = "uri")]
     pub url: String,
+    /// When it was stored, in unix seconds.
+    #[schema(pattern = "^[0-9]+$")]
     pub addedtime: String,
+    /// Its read capability.
     pub accesskey: String,
 }
 
 /// A folder.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Folder)]
 pub struct WireFolder {
+    /// The folder's id.
     pub id: String,
+    /// Its name.
     pub name: String,
+    /// The folder that it stands in; `""` is the top level.
     pub parentid: String,
+    /// Always `"0"`.
     pub size: &'static str,
+    /// Always `""`.
     pub contenttype: &'static str,
+    /// When it was made, in unix seconds.
+    #[schema(pattern = "^[0-9]+$")]
     pub addedtime: String,
 }
 

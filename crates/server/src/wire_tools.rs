@@ -10,9 +10,11 @@ use serde_json::json;
 use tintype_catalog::{Choice, Control, Input, Listed, Shelf, Tool};
 use tintype_domain::ToolStats;
 use tintype_service::ToolReport;
+use utoipa::ToSchema;
 
 use crate::errors::ErrorEntry;
 use crate::html::escape;
+use crate::openapi::words;
 
 /// What a run costs, in millionths, while no operator has set a price.
 const NO_PRICE_MICROS: u64 = 0;
@@ -21,25 +23,32 @@ const NO_PRICE_MICROS: u64 = 0;
 const NONE: &str = "0";
 
 /// The answer to a question about tools.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tools)]
 pub struct ToolsAnswer<'a> {
     /// Always `true`.
+    #[schema(schema_with = words::yes)]
     pub result: bool,
-    /// Always empty.
+    /// Always empty: failures have their own envelope.
+    #[schema(schema_with = words::no_errors)]
     pub errors: [ErrorEntry; 0],
     /// Of a list: how many tools there are on all pages.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub total: Option<usize>,
     /// The tools.
     pub tool: Vec<WireTool<'a>>,
 }
 
 /// The answer to a look around.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Shelves)]
 pub struct ExploreAnswer<'a> {
     /// Always `true`.
+    #[schema(schema_with = words::yes)]
     pub result: bool,
-    /// Always empty.
+    /// Always empty: failures have their own envelope.
+    #[schema(schema_with = words::no_errors)]
     pub errors: [ErrorEntry; 0],
     /// Tools that do the same kind of work, kind by kind.
     pub explore: Vec<WireShelf<'a>>,
@@ -57,123 +66,166 @@ pub enum Extent {
 }
 
 /// A tool.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tool)]
 pub struct WireTool<'a> {
+    /// The tool's number.
+    #[schema(pattern = "^[0-9]+$")]
     pub id: String,
+    /// Its name.
     pub title: String,
+    /// The first half of its address.
     pub slugowner: &'a str,
+    /// The second half of its address.
     pub slugproject: &'a str,
+    /// The first half of its address, as it stands in the path of a run.
     pub cleanslugowner: &'a str,
+    /// The second half of its address, as it stands in the path of a run.
     pub cleanslugproject: &'a str,
+    /// What it does.
     pub description: &'a str,
+    /// What it does, for search engines.
     pub seodescription: &'a str,
+    /// Its name, for search engines.
     pub seotitle: String,
+    /// The address of a picture that stands for it.
     pub image: &'a str,
+    /// Where it is listed.
     pub categories: &'a [String],
+    /// What it is found by.
     pub tags: &'a [String],
+    /// Always empty.
+    #[schema(value_type = Vec<String>, max_items = 0)]
     pub samples: [String; 0],
+    /// Always `""`: it depends on the machine.
     pub computingtime: &'static str,
+    /// HTML: what it does and what it takes; `""` where only a summary was asked for.
     pub readme: String,
+    /// Always empty.
+    #[schema(value_type = Vec<String>, max_items = 0)]
     pub inspire: [String; 0],
+    /// Always 1.
     pub marketplace: u8,
+    /// Always `"1"`: a run takes a project's key.
     pub onlymembers: &'static str,
+    /// Always `"0"`: nobody rates.
     pub averagepoint: &'static str,
+    /// Always `"0"`: nobody comments.
     pub commentcount: &'static str,
+    /// Always `"0"`: nobody rates.
     pub ratedusercount: &'static str,
+    /// What became of its runs, of all projects together.
     pub taskstat: WireStats,
+    /// What a run costs: JSON in a text.
     pub dynamicprice: String,
+    /// Price by the second: always `"0"`.
     pub cps: &'static str,
+    /// What a run costs.
+    #[schema(pattern = r"^[0-9]+(\.[0-9]+)?$")]
     pub approximatelycost: String,
+    /// Its form; empty where only a card was asked for.
     pub parameters: Vec<WireGroup<'a>>,
 }
 
 /// What became of a tool's runs.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ToolStats)]
 pub struct WireStats {
+    /// Accepted.
     pub runcount: u64,
+    /// Ended well.
+    #[schema(pattern = "^[0-9]+$")]
     pub successcount: String,
+    /// Failed.
+    #[schema(pattern = "^[0-9]+$")]
     pub errorcount: String,
+    /// When the newest was accepted, in unix seconds; `"0"` without any.
+    #[schema(pattern = "^[0-9]+$")]
     pub lastruntime: String,
 }
 
 /// A part of a tool's form.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FormGroup)]
 pub struct WireGroup<'a> {
+    /// Its caption.
     pub title: &'static str,
+    /// Its fields, in order.
     pub items: Vec<WireInput<'a>>,
 }
 
 /// One field of a tool's form.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FormField)]
 pub struct WireInput<'a> {
+    /// The field's name in a run.
     pub id: &'a str,
     #[serde(rename = "type")]
+    /// How a form shows it.
+    #[schema(schema_with = words::control)]
     pub control: Control,
+    /// Its caption.
     pub label: &'a str,
+    /// Whether a run needs it.
     pub required: bool,
+    /// What stands in a fresh form, and what a run takes when an optional field does not come.
     pub default: &'a str,
+    /// What a select offers.
+    #[schema(schema_with = words::choices)]
     pub options: &'a [Choice],
+    /// A sentence of help.
     pub note: &'a str,
+    /// Always `""`.
     pub placeholder: &'a str,
-    #[serde(flatten)]
-    pub bounds: Option<WireBounds>,
-}
-
-/// The whole numbers that a field takes.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
-pub struct WireBounds {
-    pub min: u64,
-    pub max: u64,
-    pub step: u64,
+    /// Of a field that takes whole numbers: the least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = "uint64")]
+    pub min: Option<u64>,
+    /// The greatest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = "uint64")]
+    pub max: Option<u64>,
+    /// The distance between two of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = "uint64")]
+    pub step: Option<u64>,
 }
 
 /// Tools that do the same kind of work.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Shelf)]
 pub struct WireShelf<'a> {
+    /// Its place.
+    #[schema(pattern = "^[0-9]+$")]
     pub id: String,
+    /// What its tools do.
     pub title: String,
+    /// Its tools.
     pub tools: Vec<WireExplored<'a>>,
 }
 
 /// A tool on a shelf.
-#[derive(Debug, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names of the wire; contract.md explains each"
-)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ShelvedTool)]
 pub struct WireExplored<'a> {
+    /// The tool's number.
+    #[schema(pattern = "^[0-9]+$")]
     pub id: String,
+    /// The first half of its address, as it stands in the path of a run.
     pub cleanslugowner: &'a str,
+    /// The second half of its address, as it stands in the path of a run.
     pub cleanslugproject: &'a str,
+    /// The address of a picture that stands for it.
     pub image: &'a str,
+    /// What it does.
     pub description: &'a str,
+    /// Where it is listed.
     pub categories: &'a [String],
+    /// Always `"0"`: nobody comments.
     pub commentcount: &'static str,
+    /// Always `"0"`: nobody rates.
     pub ratedusercount: &'static str,
+    /// Always `"0"`: nobody rates.
     pub averagepoint: &'static str,
 }
 
@@ -250,11 +302,6 @@ impl<'a> WireGroup<'a> {
 
 impl<'a> WireInput<'a> {
     fn of(input: &'a Input) -> Self {
-        let bounds = input.range.map(|range| WireBounds {
-            min: range.min,
-            max: range.max,
-            step: 1,
-        });
         Self {
             id: &input.id,
             control: input.control,
@@ -264,7 +311,9 @@ impl<'a> WireInput<'a> {
             options: &input.options,
             note: &input.help,
             placeholder: "",
-            bounds,
+            min: input.range.map(|range| range.min),
+            max: input.range.map(|range| range.max),
+            step: input.range.map(|_| 1),
         }
     }
 }

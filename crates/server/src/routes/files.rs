@@ -12,6 +12,7 @@ use tintype_service::FileAnswer;
 
 use crate::app::App;
 use crate::errors::{ApiError, Kind};
+use crate::openapi::{Endpoint, Gives, Section, Takes, Verb};
 
 /// The bytes behind an address never change, but their owner may delete them: a day, and not in
 /// caches that others share.
@@ -20,6 +21,19 @@ const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, max-age=86
 /// Uploads come from strangers: a browser shall not run what is in them.
 const CONTENT_SECURITY_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+
+pub(super) const FILE: Endpoint = Endpoint {
+    verb: Verb::Get,
+    path: "/{directory}/{name}",
+    section: Section::Files,
+    name: "file",
+    summary: "Fetch a file",
+    description: "The address stands in `outputs` of a task, and in the answer to an upload. The directory cannot be \
+        guessed, so no key is asked for.",
+    takes: Takes::Nothing,
+    gives: Gives::File,
+    refusals: &[Kind::UnknownPath, Kind::Unavailable],
+};
 
 pub(super) async fn file(
     State(app): State<App>,

@@ -4,11 +4,36 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::app::App;
-use crate::errors::ApiError;
+use crate::errors::{ApiError, Kind};
+use crate::openapi::{Endpoint, Gives, Section, Takes, Verb};
+
+pub(super) const ALIVE: Endpoint = Endpoint {
+    verb: Verb::Get,
+    path: "/healthz",
+    section: Section::Service,
+    name: "alive",
+    summary: "Whether the process lives",
+    description: "",
+    takes: Takes::Nothing,
+    gives: Gives::Line,
+    refusals: &[],
+};
 
 pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
+
+pub(super) const READY: Endpoint = Endpoint {
+    verb: Verb::Get,
+    path: "/readyz",
+    section: Section::Service,
+    name: "ready",
+    summary: "Whether a task would be kept",
+    description: "",
+    takes: Takes::Nothing,
+    gives: Gives::Line,
+    refusals: &[Kind::Unavailable],
+};
 
 pub(super) async fn ready(State(app): State<App>) -> Result<(StatusCode, &'static str), ApiError> {
     app.service.ready().await?;

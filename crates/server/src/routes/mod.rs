@@ -8,17 +8,19 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::MethodRouter;
 use tintype_service::Service;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, Any as AnyOrigin, CorsLayer};
 
 use crate::app::{App, Options};
 use crate::errors::{ApiError, Kind};
+use crate::openapi::Endpoint;
 
 mod files;
 mod health;
 mod page;
+mod reference;
 mod run;
 mod task_control;
 mod tasks;
@@ -26,30 +28,16 @@ mod tools;
 mod uploads;
 
 /// Where tasks are accepted.
-const RUN: &str = "/v1/Run/{owner}/{model}";
+pub(crate) const RUN: &str = "/v1/Run/{owner}/{model}";
 
 /// All routes. Requests must carry the peer's address as
 /// [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), as [`crate::listen::serve`] adds it.
 pub fn router(service: Arc<Service>, options: &Options) -> Router {
-    Router::new()
-        .route("/", get(page::page))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route(RUN, post(run::run))
-        .route("/v1/Task/Detail", post(tasks::detail))
-        .route("/v1/Task/List", post(task_control::list))
-        .route("/v1/Task/Cancel", post(task_control::cancel))
-        .route("/v1/Task/Kill", post(task_control::kill))
-        .route(
-            "/v1/Task/InputOutputDelete",
-            post(task_control::delete_files),
-        )
-        .route("/v1/Tool/List", post(tools::list))
-        .route("/v1/Tool/Detail", post(tools::detail))
-        .route("/v1/Tool/Explore", post(tools::explore))
-        .route("/v1/File/Upload", post(uploads::upload))
-        .route("/v1/File/FolderCreate", post(uploads::create_folder))
-        .route("/{directory}/{name}", get(files::file))
+    let mut routes = Router::new();
+    for (endpoint, method) in table() {
+        routes = routes.route(endpoint.path, method);
+    }
+    routes
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)
         .with_state(App::new(service, options))
@@ -58,6 +46,34 @@ pub fn router(service: Arc<Service>, options: &Options) -> Router {
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(browsers())
         .layer(middleware::from_fn(log))
+}
+
+/// The table of routes, in the order of the document.
+fn table() -> Vec<(Endpoint, MethodRouter<App>)> {
+    vec![
+        run::ENDPOINT.by(run::run),
+        tasks::DETAIL.by(tasks::detail),
+        task_control::LIST.by(task_control::list),
+        task_control::CANCEL.by(task_control::cancel),
+        task_control::KILL.by(task_control::kill),
+        task_control::DELETE_FILES.by(task_control::delete_files),
+        tools::LIST.by(tools::list),
+        tools::DETAIL.by(tools::detail),
+        tools::EXPLORE.by(tools::explore),
+        uploads::UPLOAD.by(uploads::upload),
+        uploads::CREATE_FOLDER.by(uploads::create_folder),
+        files::FILE.by(files::file),
+        page::PAGE.by(page::page),
+        reference::PAGE.by(reference::page),
+        reference::DOCUMENT.by(reference::document),
+        health::ALIVE.by(health::alive),
+        health::READY.by(health::ready),
+    ]
+}
+
+/// What the document says of each of them.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    table().into_iter().map(|(endpoint, _)| endpoint).collect()
 }
 
 /// Pages of any origin may call: a key or an unguessable path is the permission, never a cookie.
@@ -122,7 +138,7 @@ mod tests {
             panic!("this text stays in the log")
         }
         let app = Router::new()
-            .route("/broken", get(broken))
+            .route("/broken", axum::routing::get(broken))
             .layer(CatchPanicLayer::custom(after_panic));
         let request = Request::get("/broken")
             .body(Body::empty())

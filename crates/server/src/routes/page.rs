@@ -7,10 +7,23 @@ use axum::response::{Html, IntoResponse};
 use crate::app::App;
 use crate::examples;
 use crate::html::escape;
+use crate::openapi::{Endpoint, Gives, Section, Takes, Verb};
 
 const TEMPLATE: &str = include_str!("page.html");
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+pub(super) const PAGE: Endpoint = Endpoint {
+    verb: Verb::Get,
+    path: "/",
+    section: Section::Service,
+    name: "page",
+    summary: "A page for people",
+    description: "",
+    takes: Takes::Nothing,
+    gives: Gives::Page,
+    refusals: &[],
+};
 
 pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> impl IntoResponse {
     let base_url = app.base_url(&headers);

@@ -11,7 +11,25 @@ use tintype_service::RunRequest;
 use crate::app::App;
 use crate::body::Purpose;
 use crate::errors::{ApiError, Kind};
+use crate::openapi::{Endpoint, Gives, Section, Shape, Takes, Verb, samples};
+use crate::routes::RUN;
 use crate::wire::RunAnswer;
+
+pub(super) const ENDPOINT: Endpoint = Endpoint {
+    verb: Verb::Post,
+    path: RUN,
+    section: Section::Runs,
+    name: "run",
+    summary: "Run",
+    description: "Accepts a task and answers at once with its number and its token. What is accepted is \
+                  on disk and will be run, even if the service is killed the next moment.",
+    takes: Takes::ToolInputs,
+    gives: Gives::Json {
+        shape: Shape::of::<RunAnswer>(),
+        example: samples::accepted,
+    },
+    refusals: &[Kind::UnknownTool, Kind::InvalidInputs],
+};
 
 pub(super) async fn run(
     State(app): State<App>,

@@ -9,12 +9,54 @@ use axum::Json;
 use axum::extract::{ConnectInfo, Request, State};
 use tintype_domain::{Task, TaskId, TaskRef, TaskToken};
 use tintype_service::RawInputs;
+use utoipa::ToSchema;
 
 use crate::app::{App, Call};
 use crate::body::Purpose;
 use crate::errors::{ApiError, Kind};
 use crate::fields;
+use crate::openapi::{Endpoint, Gives, Section, Shape, Takes, Verb, samples, words};
 use crate::wire::TasksAnswer;
+
+pub(super) const DETAIL: Endpoint = Endpoint {
+    verb: Verb::Post,
+    path: "/v1/Task/Detail",
+    section: Section::Tasks,
+    name: "task_detail",
+    summary: "How a task stands",
+    description: "Ask again until `status` is `task_postprocess_end` or `task_cancel`. Then `pexit` says how \
+                  it went, `outputs` holds the pictures of a success, and `debugerror` the reason of a \
+                  failure.",
+    takes: NAMED,
+    gives: ABOUT,
+    refusals: &[Kind::TaskNotNamed, Kind::UnknownTask],
+};
+
+/// What the endpoints take that are about one task.
+pub(super) const NAMED: Takes = Takes::Fields {
+    shape: Shape::of::<TaskName>(),
+    example: samples::token,
+};
+
+/// What they give.
+pub(super) const ABOUT: Gives = Gives::Json {
+    shape: Shape::of::<TasksAnswer>(),
+    example: samples::finished,
+};
+
+/// Names one task. Any of the three fields will do: the first that is filled counts, and a value of
+/// digits only is the task's number, whatever the field is called.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `task_ref` reads")]
+pub(super) struct TaskName {
+    /// The token from the answer to the run.
+    tasktoken: Option<String>,
+    /// The same, under the name that it has in that answer.
+    socketaccesstoken: Option<String>,
+    /// The task's number.
+    #[schema(schema_with = words::number)]
+    taskid: Option<u64>,
+}
 
 /// The names under which clients send a task's token or number, the first filled one counts.
 const NAMES: [&str; 3] = ["tasktoken", "socketaccesstoken", "taskid"];

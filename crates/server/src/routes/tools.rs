@@ -5,20 +5,70 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tintype_catalog::{InputError, Order, ToolQuery, ToolSort};
 use tintype_domain::ToolSlug;
 use tintype_service::{RawInputs, RawValue};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body::Purpose;
 use crate::errors::{ApiError, Kind};
 use crate::fields;
 use crate::limits::TOOLS_LISTED;
+use crate::openapi::{Endpoint, Gives, Section, Shape, Takes, Verb, samples, words};
 use crate::wire_tools::{ExploreAnswer, Extent, ToolsAnswer, WireShelf, WireTool};
 
 /// Tools in a page for clients that do not say how many: the published default.
 const USUAL_PAGE: u64 = 20;
+
+pub(super) const LIST: Endpoint = Endpoint {
+    verb: Verb::Post,
+    path: "/v1/Tool/List",
+    section: Section::Tools,
+    name: "tool_list",
+    summary: "Find tools",
+    description: "Without any field: all tools in the order of the catalogue. With `summary` without their forms.",
+    takes: Takes::Fields {
+        shape: Shape::of::<ToolFilter>(),
+        example: |_| json!({"start": "0", "limit": "20", "search": "", "categories": ["text-to-image"], "summary": true}),
+    },
+    gives: Gives::Json {
+        shape: Shape::of::<ToolsAnswer<'static>>(),
+        example: samples::tools,
+    },
+    refusals: &[Kind::InvalidInputs],
+};
+
+/// Which tools.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `query` reads")]
+struct ToolFilter {
+    /// How many of the first to pass over.
+    #[schema(schema_with = words::number)]
+    start: Option<u64>,
+    /// How many to show: 20 if it does not say, and never more than 100.
+    #[schema(schema_with = words::number)]
+    limit: Option<u64>,
+    /// Words that must all stand in a tool's address, labels or description.
+    search: Option<String>,
+    /// Tools in one of these.
+    categories: Option<Vec<String>>,
+    /// Tools with one of these.
+    tags: Option<Vec<String>>,
+    /// Tools of this publisher only.
+    slugowner: Option<String>,
+    /// `relevance` puts what fits the search best first; everything else is the catalogue's order.
+    sort: Option<String>,
+    /// `ASC` or `DESC`.
+    order: Option<String>,
+    /// Leaves readme and form out.
+    #[schema(schema_with = words::switch)]
+    summary: Option<bool>,
+    /// Changes nothing: no tool is a workflow.
+    #[schema(schema_with = words::switch)]
+    hideworkflows: Option<bool>,
+}
 
 /// No tool is a workflow, so `hideworkflows` changes nothing.
 pub(super) async fn list(
@@ -42,6 +92,37 @@ pub(super) async fn list(
         tool: tools.map(|tool| WireTool::of(tool, extent)).collect(),
     };
     Ok(Json(answer).into_response())
+}
+
+pub(super) const DETAIL: Endpoint = Endpoint {
+    verb: Verb::Post,
+    path: "/v1/Tool/Detail",
+    section: Section::Tools,
+    name: "tool_detail",
+    summary: "One tool with its form",
+    description: "",
+    takes: Takes::Fields {
+        shape: Shape::of::<ToolName>(),
+        example: |_| json!({"slugowner": "black-forest-labs", "slugproject": "flux-pro-1.1"}),
+    },
+    gives: Gives::Json {
+        shape: Shape::of::<ToolsAnswer<'static>>(),
+        example: samples::tool,
+    },
+    refusals: &[Kind::InvalidInputs, Kind::UnknownTool],
+};
+
+/// Names one tool.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `detail` reads")]
+struct ToolName {
+    /// The first half of its address.
+    slugowner: String,
+    /// The second half.
+    slugproject: String,
+    /// Leaves the readme out.
+    #[schema(schema_with = words::switch)]
+    summary: Option<bool>,
 }
 
 pub(super) async fn detail(
@@ -71,6 +152,28 @@ pub(super) async fn detail(
     };
     Ok(Json(answer).into_response())
 }
+
+pub(super) const EXPLORE: Endpoint = Endpoint {
+    verb: Verb::Post,
+    path: "/v1/Tool/Explore",
+    section: Section::Tools,
+    name: "tool_explore",
+    summary: "Tools by what they do",
+    description: "",
+    takes: Takes::Fields {
+        shape: Shape::of::<Nothing>(),
+        example: |_| json!({}),
+    },
+    gives: Gives::Json {
+        shape: Shape::of::<ExploreAnswer<'static>>(),
+        example: samples::shelves,
+    },
+    refusals: &[],
+};
+
+/// No field is read.
+#[derive(ToSchema)]
+struct Nothing {}
 
 pub(super) async fn explore(
     State(app): State<App>,

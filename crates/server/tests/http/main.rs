@@ -7,6 +7,7 @@ mod bodies;
 mod files;
 mod house;
 mod isolation;
+mod reference;
 mod sockets;
 mod task_delete;
 mod task_list;
