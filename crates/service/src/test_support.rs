@@ -186,3 +186,9 @@ fn picture_of(job: &Job) -> Picture {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Why a file is not taken for a picture, if it is not.
+pub fn refusal_of_picture(bytes: &[u8]) -> Option<String> {
+    let refused = crate::preprocess::decode::decode(bytes).err();
+    refused.map(|error| error.to_string())
+}

@@ -138,6 +138,13 @@ impl Client {
 
     /// The one picture of a task that must have succeeded.
     pub async fn picture(&self, task: &Value) -> image::RgbImage {
+        image::load_from_memory(&self.picture_file(task).await)
+            .expect("a picture")
+            .into_rgb8()
+    }
+
+    /// The same as a file.
+    pub async fn picture_file(&self, task: &Value) -> Vec<u8> {
         assert_eq!(
             (&task["pexit"], &task["debugerror"]),
             (&"0".into(), &"".into()),
@@ -150,9 +157,7 @@ impl Client {
         assert_eq!(response.status(), 200);
         let bytes = response.bytes().await.expect("a body");
         assert_eq!(task["size"], bytes.len().to_string());
-        image::load_from_memory(&bytes)
-            .expect("a picture")
-            .into_rgb8()
+        bytes.into()
     }
 
     pub async fn is_alive(&self) -> bool {

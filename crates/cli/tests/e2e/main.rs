@@ -9,6 +9,7 @@ mod first_start;
 mod full_disk;
 mod guarded;
 mod kill;
+mod metadata;
 mod seeds;
 mod server;
 mod shell;
