@@ -297,10 +297,11 @@ impl fmt::Display for TaskRef {
 /// One thing that happened to a task, as subscribers see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its place in the log, growing.
-    pub sequence: i64,
     /// The task.
     pub task: TaskId,
+    /// Its place in the life of the task: the states that a task enters are numbered 1, 2, 3 and
+    /// so on, through all of its attempts. Progress has the number of the state that it follows.
+    pub number: u32,
     /// When.
     pub at: UnixMillis,
     /// What.
@@ -316,12 +317,14 @@ pub enum EventKind {
         /// Which.
         state: TaskState,
     },
-    /// The engine finished a step.
+    /// The engine finished a step. For those who watch now: it is kept nowhere.
     Progress {
         /// Steps done.
         step: u32,
         /// Steps in all.
         steps: u32,
+        /// Milliseconds since the engine's first report of this attempt.
+        elapsed_millis: u64,
     },
 }
 

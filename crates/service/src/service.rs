@@ -139,6 +139,11 @@ impl Service {
         }
     }
 
+    /// The clock, for threads that outlive a call.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
     pub(crate) fn now(&self) -> UnixMillis {
         self.clock.now()
     }

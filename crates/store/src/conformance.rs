@@ -15,6 +15,8 @@ use tintype_domain::{
 use crate::{Claim, Error, Fenced, NewProject, Progress, Store};
 
 mod cancel;
+mod follow;
+mod history;
 mod life;
 mod outbox;
 mod queue;
@@ -64,7 +66,6 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         life::a_new_attempt_starts_its_times_afresh,
         life::recorded_states_only_go_forward,
         life::a_refused_record_undoes_its_whole_batch,
-        life::only_the_latest_progress_is_kept,
         life::a_failure_with_exit_code_zero_is_refused,
         life::a_completion_with_a_taken_address_is_refused_whole,
         life::outputs_are_forgotten_once_and_the_task_is_kept,
@@ -79,8 +80,15 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         reads::a_task_is_found_by_number_and_token_within_its_project,
         reads::pages_are_ordered_filtered_and_counted,
         reads::a_page_has_a_bound,
-        reads::events_follow_a_cursor,
         reads::a_reader_sees_a_completion_whole_or_not_at_all,
+        history::events_are_numbered_without_a_gap_through_all_attempts,
+        history::a_history_is_read_from_any_number_and_within_its_project,
+        history::a_long_history_keeps_its_end_and_its_numbers,
+        follow::a_follower_hears_each_history_in_order,
+        follow::what_is_heard_is_on_record_already,
+        follow::what_changes_nothing_is_not_heard,
+        follow::progress_is_heard_in_its_place_and_kept_nowhere,
+        follow::a_follower_that_lags_is_told_and_goes_on,
         stats::runs_are_counted_by_how_they_ended,
         stats::what_is_refused_or_stale_is_not_counted,
         outbox::a_task_without_a_callback_is_not_reported,
@@ -188,19 +196,28 @@ impl Bench {
         found.expect("detail").expect("the task is there")
     }
 
-    async fn events(&self) -> Vec<Event> {
-        self.store.events_since(0, 10_000).await.expect("events")
+    /// Everything that is kept of a task's life.
+    pub(crate) async fn history(&self, task: TaskId) -> Vec<Event> {
+        let found = self.store.history(&TaskRef::Id(task), None, 0).await;
+        found.expect("history").expect("the task is there")
     }
 
     /// The states that a task has entered, in order.
     async fn states_entered(&self, task: TaskId) -> Vec<TaskState> {
-        let of_task = self.events().await.into_iter().filter(|e| e.task == task);
-        of_task
-            .filter_map(|event| match event.kind {
-                EventKind::Entered { state } => Some(state),
-                EventKind::Progress { .. } => None,
-            })
-            .collect()
+        self.history(task).await.iter().map(state_of).collect()
+    }
+
+    /// All that is known of a task.
+    async fn record(&self, task: TaskId) -> (Task, Vec<Event>) {
+        (self.detail(task).await, self.history(task).await)
+    }
+}
+
+/// The state that an event of a history is about.
+pub(crate) fn state_of(event: &Event) -> TaskState {
+    match event.kind {
+        EventKind::Entered { state } => state,
+        EventKind::Progress { .. } => panic!("progress is kept nowhere, yet here is {event:?}"),
     }
 }
 
@@ -256,6 +273,15 @@ fn progress(task: &Task, kind: EventKind, at: UnixMillis) -> Progress {
         epoch: task.epoch,
         at,
         kind,
+    }
+}
+
+/// A step of four.
+fn step(step: u32) -> EventKind {
+    EventKind::Progress {
+        step,
+        steps: 4,
+        elapsed_millis: u64::from(step) * 250,
     }
 }
 

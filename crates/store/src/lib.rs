@@ -12,10 +12,12 @@ use tintype_domain::{
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod follow;
 pub mod outbox;
 mod retention;
 pub mod sqlite;
 
+pub use follow::{FollowError, Follower};
 pub use outbox::{
     Redelivery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
 };
@@ -24,6 +26,10 @@ pub use sqlite::SqliteStore;
 
 /// Rows in one page of [`Store::list`] at most, however many are asked for.
 pub const MAX_PAGE: u64 = 1_000;
+
+/// Events of a task's history that are kept at least, the newest: some twenty attempts. A task
+/// that is given back for ever, by a drain for each release, stays as narrow as this.
+pub const HISTORY_KEPT: usize = 200;
 
 /// Why a store operation did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -209,9 +215,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Heartbeat, Error>;
 
     /// Records what happened to claimed tasks, in order. A state that the task has already passed
-    /// changes nothing; skipping states is fine. Only the latest progress of a task stays in the
-    /// event log, under a new sequence number each time. [`Error::Rejected`], and nothing of the
-    /// call recorded, for states that other operations enter (queued, accepted, the final ones).
+    /// changes nothing; skipping states is fine. Progress goes to those who follow, in its place
+    /// among the states, and is kept nowhere. [`Error::Rejected`], and nothing of the call
+    /// recorded, for states that other operations enter (queued, accepted, the final ones).
     async fn record(&self, progress: Vec<Progress>) -> Result<Vec<Fenced>, Error>;
 
     /// Ends a claimed task: its last states, outcome and outputs in one transaction. The outcome
@@ -262,9 +268,18 @@ pub trait Store: Send + Sync + 'static {
     /// tasks there are.
     async fn tool_stats(&self) -> Result<Vec<(ToolSlug, ToolStats)>, Error>;
 
-    /// Events after a place in the log, oldest first. The log is bounded: old events are forgotten,
-    /// so what a task is follows from [`Store::detail`], never from its events.
-    async fn events_since(&self, sequence: i64, limit: usize) -> Result<Vec<Event>, Error>;
+    /// The states that a task has entered, oldest first: those with a number greater than `after`.
+    /// At least the last [`HISTORY_KEPT`] are there. With `project`, only that project's task.
+    async fn history(
+        &self,
+        task: &TaskRef,
+        project: Option<ProjectId>,
+        after: u32,
+    ) -> Result<Option<Vec<Event>>, Error>;
+
+    /// What happens from now on, to all tasks: see [`Follower`]. What an operation did is on its
+    /// way to the followers before the operation answers.
+    fn follow(&self) -> Follower;
 
     /// The output with this public address.
     async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error>;

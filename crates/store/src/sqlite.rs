@@ -2,7 +2,7 @@
 //!
 //! One thread writes (see `writer`), a few connections read beside it. A call answers after its
 //! commit is on the disk (`synchronous=FULL`). The tables: `task` is what was asked and never
-//! changes, `job` is where it stands, `event` what happened; `migrations/` has them all.
+//! changes, `job` is where it stands and how it got there; `migrations/` has them all.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,19 +13,23 @@ use tintype_domain::{
     Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, Webhook,
 };
 
+use self::batch::Batch;
 use self::owner::OwnerLock;
 use self::readers::Readers;
 use self::writer::Writer;
+use crate::follow::Feed;
 use crate::retention::{Expired, ExpiryStep, Mode, Tidied, Upkeep};
 use crate::{
-    Cancel, Claim, Deletion, Error, Fenced, Heartbeat, NewProject, Progress, Redelivery, Standing,
-    Store, TaskQuery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
+    Cancel, Claim, Deletion, Error, Fenced, Follower, Heartbeat, NewProject, Progress, Redelivery,
+    Standing, Store, TaskQuery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery,
+    WebhookRef,
 };
 
+mod batch;
 mod connection;
 mod error;
-mod events;
 mod folders;
+mod history;
 mod job;
 mod mentions;
 mod migrate;
@@ -52,6 +56,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Arc<Readers>,
     path: PathBuf,
+    feed: Feed,
     _owner: Option<OwnerLock>,
 }
 
@@ -70,7 +75,7 @@ impl SqliteStore {
         let mut connection = connection::open_writer(path)?;
         migrate::migrate(&mut connection)?;
         let transaction = connection.transaction()?;
-        let abandoned = queue::end_all_leases(&transaction)?;
+        let abandoned = queue::end_all_leases(&Batch::new(&transaction))?;
         outbox::end_all_leases(&transaction)?;
         transaction.commit()?;
         if abandoned > 0 {
@@ -99,10 +104,12 @@ impl SqliteStore {
         connection: rusqlite::Connection,
         owner: Option<OwnerLock>,
     ) -> Result<Self, Error> {
+        let feed = Feed::default();
         Ok(Self {
             readers: Arc::new(Readers::open(path)?),
-            writer: Writer::start(connection)?,
+            writer: Writer::start(connection, feed.clone())?,
             path: path.to_owned(),
+            feed,
             _owner: owner,
         })
     }
@@ -247,10 +254,20 @@ impl Store for SqliteStore {
         self.readers.run(tool_stats::all).await
     }
 
-    async fn events_since(&self, sequence: i64, limit: usize) -> Result<Vec<Event>, Error> {
+    async fn history(
+        &self,
+        task: &TaskRef,
+        project: Option<ProjectId>,
+        after: u32,
+    ) -> Result<Option<Vec<Event>>, Error> {
+        let task = task.clone();
         self.readers
-            .run(move |connection| events::since(connection, sequence, limit))
+            .run(move |connection| history::of_task(connection, &task, project, after))
             .await
+    }
+
+    fn follow(&self) -> Follower {
+        self.feed.follow()
     }
 
     async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error> {
@@ -308,7 +325,7 @@ impl Store for SqliteStore {
         let take =
             move |connection: &rusqlite::Connection| retention::take(connection, &step, found);
         match step.mode {
-            Mode::Remove => self.writer.run(take).await,
+            Mode::Remove => self.writer.run(|batch| take(batch)).await,
             Mode::Look => self.readers.run(take).await,
         }
     }
@@ -330,7 +347,7 @@ impl Store for SqliteStore {
             tidied.rows += rows;
             tidied.more |= rows >= tidy::ROWS_AT_ONCE;
         }
-        tidied.bytes = self.writer.run(tidy::shrink).await?;
+        tidied.bytes = self.writer.run(|batch| tidy::shrink(batch)).await?;
         tidied.more |= tidied.bytes > 0;
         if !tidied.more {
             let path = self.path.clone();
@@ -380,6 +397,6 @@ impl Store for SqliteStore {
     }
 
     async fn check(&self) -> Result<(), Error> {
-        self.writer.run(registry::probe).await
+        self.writer.run(|batch| registry::probe(batch)).await
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tintype_catalog::{AspectRatio, Inputs, Sizes};
-use tintype_domain::{Epoch, EventKind, ExitCode, Outcome, Task, TaskId, TaskState};
+use tintype_domain::{Epoch, EventKind, ExitCode, Outcome, Task, TaskId, TaskState, UnixMillis};
 use tintype_engine::{Engine, Job, PreviewWish, Size, SizeTable};
 use tintype_store::{Fenced, Progress};
 use tokio::time::{Instant, sleep};
@@ -159,19 +159,25 @@ impl Worker {
     /// Records that a task entered some states. Only a lost lease stops the task: a store that
     /// cannot write right now may be back when the end is written.
     pub(super) async fn mark(&self, held: &Held, states: &[TaskState]) -> Result<(), Halt> {
+        let at = self.service.now();
         let entered = states.iter().map(|&state| EventKind::Entered { state });
-        self.record(held, entered.collect()).await
+        self.record(held, entered.map(|kind| (at, kind)).collect())
+            .await
     }
 
-    pub(super) async fn record(&self, held: &Held, kinds: Vec<EventKind>) -> Result<(), Halt> {
-        let at = self.service.now();
-        let happened = |kind| Progress {
+    /// Records what happened, and when, in its order. Fails as [`Worker::mark`] does.
+    pub(super) async fn record(
+        &self,
+        held: &Held,
+        happened: Vec<(UnixMillis, EventKind)>,
+    ) -> Result<(), Halt> {
+        let progress = |(at, kind)| Progress {
             task: held.task,
             epoch: held.epoch,
             at,
             kind,
         };
-        let progress = kinds.into_iter().map(happened).collect();
+        let progress = happened.into_iter().map(progress).collect();
         match self.service.store.record(progress).await {
             Ok(fenced) if fenced.contains(&Fenced::Stale) => Err(Halt::Stopped(Stop::Lost)),
             Ok(_) => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use tintype_domain::{EventKind, ExitCode, TaskState};
+use tintype_domain::{EventKind, ExitCode, TaskState, UnixMillis};
 use tintype_engine::{Engine, Error, Job, Picture, Progress, ProgressSink};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -15,6 +15,50 @@ use super::held::{Held, Stop};
 /// the store is slower than a few hundred steps, the newest reports are dropped.
 const PROGRESS_BACKLOG: usize = 256;
 
+/// What an engine reported, and when.
+#[derive(Debug)]
+struct Report {
+    at: UnixMillis,
+    progress: Progress,
+}
+
+/// What an engine has reported in this attempt and is not recorded yet.
+#[derive(Debug, Default)]
+struct Reports {
+    /// When the first of all came in.
+    first: Option<UnixMillis>,
+    waiting: Vec<Report>,
+}
+
+impl Reports {
+    /// What to record of those that wait, which then wait no longer.
+    fn take(&mut self) -> Vec<(UnixMillis, EventKind)> {
+        let mut happened = Vec::with_capacity(self.waiting.len() + 1);
+        for Report { at, progress } in self.waiting.drain(..) {
+            let first = *self.first.get_or_insert(at);
+            let mut add = |kind| happened.push((at, kind));
+            match progress {
+                Progress::Started => add(entered(TaskState::Started)),
+                Progress::Step { step, steps } => {
+                    // Entered once; the store passes over the repetitions.
+                    add(entered(TaskState::Output));
+                    add(EventKind::Progress {
+                        step,
+                        steps,
+                        elapsed_millis: u64::try_from(at.0 - first.0).unwrap_or_default(),
+                    });
+                }
+                Progress::Preview { .. } => {}
+            }
+        }
+        happened
+    }
+}
+
+fn entered(state: TaskState) -> EventKind {
+    EventKind::Entered { state }
+}
+
 impl Worker {
     /// Has an engine draw, up to [`TaskState::Ended`].
     pub(super) async fn draw(
@@ -23,27 +67,31 @@ impl Worker {
         job: Job,
         held: &Held,
     ) -> Result<Picture, Halt> {
-        let (sender, mut reports) = mpsc::channel(PROGRESS_BACKLOG);
-        let sink: ProgressSink = Box::new(move |progress| drop(sender.try_send(progress)));
+        let (sender, mut received) = mpsc::channel(PROGRESS_BACKLOG);
+        let clock = self.service.clock();
+        let sink: ProgressSink = Box::new(move |progress| {
+            let at = clock.now();
+            drop(sender.try_send(Report { at, progress }));
+        });
         let mut run = pin!(engine.run(job, sink, held.cancellation.clone()));
-        let mut batch = Vec::new();
+        let mut reports = Reports::default();
         let mut fenced = Ok(());
         let result = loop {
             tokio::select! {
                 result = &mut run => break result,
                 // A closed channel gives nothing for ever: the engine alone decides the end.
-                1.. = reports.recv_many(&mut batch, PROGRESS_BACKLOG) => {
-                    fenced = fenced.and(self.report(held, &mut batch).await);
+                1.. = received.recv_many(&mut reports.waiting, PROGRESS_BACKLOG) => {
+                    fenced = fenced.and(self.report(held, &mut reports).await);
                     if fenced.is_err() {
                         held.stop(Stop::Lost);
                     }
                 }
             }
         };
-        while let Ok(progress) = reports.try_recv() {
-            batch.push(progress);
+        while let Ok(report) = received.try_recv() {
+            reports.waiting.push(report);
         }
-        fenced.and(self.report(held, &mut batch).await)?;
+        fenced.and(self.report(held, &mut reports).await)?;
         self.conclude(result, held).await
     }
 
@@ -78,28 +126,12 @@ impl Worker {
         Err(halt)
     }
 
-    /// Records what an engine reported, and empties the batch.
-    async fn report(&self, held: &Held, batch: &mut Vec<Progress>) -> Result<(), Halt> {
-        let mut kinds = Vec::with_capacity(batch.len() + 1);
-        for progress in batch.drain(..) {
-            match progress {
-                Progress::Started => kinds.push(EventKind::Entered {
-                    state: TaskState::Started,
-                }),
-                Progress::Step { step, steps } => {
-                    // Entered once; the store passes over the repetitions.
-                    kinds.push(EventKind::Entered {
-                        state: TaskState::Output,
-                    });
-                    kinds.push(EventKind::Progress { step, steps });
-                }
-                Progress::Preview { .. } => {}
-            }
+    /// Records what an engine reported.
+    async fn report(&self, held: &Held, reports: &mut Reports) -> Result<(), Halt> {
+        let happened = reports.take();
+        if happened.is_empty() {
+            return Ok(());
         }
-        if kinds.is_empty() {
-            Ok(())
-        } else {
-            self.record(held, kinds).await
-        }
+        self.record(held, happened).await
     }
 }

@@ -215,9 +215,10 @@ impl Bench {
 
     /// The states that a task entered, in order.
     pub async fn states(&self, task: TaskId) -> Vec<TaskState> {
-        let events = self.store.events_since(0, 10_000).await.expect("events");
-        let of_task = events.into_iter().filter(|event| event.task == task);
-        of_task
+        let history = self.store.history(&TaskRef::Id(task), None, 0).await;
+        let history = history.expect("history").expect("the task is there");
+        history
+            .into_iter()
             .filter_map(|event| match event.kind {
                 EventKind::Entered { state } => Some(state),
                 EventKind::Progress { .. } => None,

@@ -18,9 +18,9 @@ use tintype_domain::{
     Webhook,
 };
 use tintype_store::{
-    Cancel, Claim, Deletion, Error, Expired, ExpiryStep, Fenced, Heartbeat, NewProject, Progress,
-    Redelivery, Standing, Store, TaskQuery, Tidied, Upkeep, WebhookClaim, WebhookDelivery,
-    WebhookNext, WebhookQuery, WebhookRef,
+    Cancel, Claim, Deletion, Error, Expired, ExpiryStep, Fenced, Follower, Heartbeat, NewProject,
+    Progress, Redelivery, Standing, Store, TaskQuery, Tidied, Upkeep, WebhookClaim,
+    WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
 };
 use tokio::sync::watch;
 
@@ -284,8 +284,17 @@ impl Store for FaultyStore {
             .await
     }
 
-    async fn events_since(&self, sequence: i64, limit: usize) -> Result<Vec<Event>, Error> {
-        self.inner.events_since(sequence, limit).await
+    async fn history(
+        &self,
+        task: &TaskRef,
+        project: Option<ProjectId>,
+        after: u32,
+    ) -> Result<Option<Vec<Event>>, Error> {
+        self.inner.history(task, project, after).await
+    }
+
+    fn follow(&self) -> Follower {
+        self.inner.follow()
     }
 
     async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error> {

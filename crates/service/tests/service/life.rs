@@ -1,8 +1,10 @@
 //! The whole life of a task that goes well.
 
+use std::time::Duration;
+
 use image::ImageFormat;
 use serde_json::json;
-use tintype_domain::{EventKind, ExitCode, TaskState};
+use tintype_domain::{Event, EventKind, ExitCode, TaskState};
 use tintype_engine::{Size, SizeTable};
 
 use crate::bench::{Bench, draw, edit};
@@ -86,16 +88,55 @@ async fn every_state_is_entered_once_and_every_time_is_set() {
         in_order.iter().all(Option::is_some) && in_order.is_sorted(),
         "{in_order:?}"
     );
-    let events = bench.store.events_since(0, 100).await.expect("events");
-    let mut steps = events.iter().filter_map(|event| match event.kind {
-        EventKind::Progress { step, steps } => Some((step, steps)),
-        EventKind::Entered { .. } => None,
-    });
-    assert_eq!(
-        steps.next_back(),
-        Some((3, 3)),
-        "the log keeps the latest step"
-    );
+}
+
+#[tokio::test]
+async fn steps_are_heard_in_their_place_with_the_time_since_the_first_report() {
+    let bench = Bench::new().await;
+    let mut follower = bench.store.follow();
+    let hold = bench.engine.then_hold();
+    let _worker = bench.worker();
+    let submitted = bench.submit(&draw(), json!({ "prompt": "x" })).await;
+    hold.reached().await;
+    bench.clock.advance(Duration::from_millis(1_500));
+    hold.open();
+    bench.ended(submitted.task).await;
+
+    let mut heard = Vec::new();
+    while !heard.last().is_some_and(is_end) {
+        heard.extend_from_slice(&follower.next().await.expect("it keeps up"));
+    }
+    let first = heard
+        .iter()
+        .position(|event| event.kind == entered(TaskState::Output));
+    let first = first.expect("the engine reports steps");
+    let step = |step, elapsed_millis| EventKind::Progress {
+        step,
+        steps: 3,
+        elapsed_millis,
+    };
+    let kinds: Vec<_> = heard[first..]
+        .iter()
+        .map(|event| event.kind.clone())
+        .collect();
+    let expected = [
+        entered(TaskState::Output),
+        step(1, 0),
+        step(2, 1_500),
+        step(3, 1_500),
+        entered(TaskState::OutputFull),
+    ];
+    assert_eq!(kinds[..5], expected);
+    let numbers: Vec<_> = heard[first..].iter().map(|event| event.number).collect();
+    assert_eq!(numbers[..5], [7, 7, 7, 7, 8]);
+}
+
+fn entered(state: TaskState) -> EventKind {
+    EventKind::Entered { state }
+}
+
+fn is_end(event: &Event) -> bool {
+    event.kind == entered(TaskState::Finished)
 }
 
 #[tokio::test]

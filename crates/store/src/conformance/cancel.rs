@@ -91,12 +91,12 @@ pub(super) async fn a_final_task_stays_as_it_is(bench: &Bench) {
     let cancelled = bench.submit().await;
     cancel(bench, cancelled.id, Standing::Queued).await;
     for task in [finished, cancelled] {
-        let before = (bench.detail(task.id).await, bench.events().await);
+        let before = bench.record(task.id).await;
         for standing in BOTH {
             let expected = Cancel::Unchanged(Box::new(before.0.clone()));
             assert_eq!(cancel(bench, task.id, standing).await, expected);
         }
-        let now = (bench.detail(task.id).await, bench.events().await);
+        let now = bench.record(task.id).await;
         assert_eq!(now, before);
     }
 }
@@ -105,10 +105,10 @@ pub(super) async fn a_task_that_stands_elsewhere_stays_as_it_is(bench: &Bench) {
     let running = bench.running().await;
     let queued = bench.submit().await;
     for (task, standing) in [(running, Standing::Queued), (queued, Standing::Running)] {
-        let before = (bench.detail(task.id).await, bench.events().await);
+        let before = bench.record(task.id).await;
         let expected = Cancel::Unchanged(Box::new(before.0.clone()));
         assert_eq!(cancel(bench, task.id, standing).await, expected);
-        let now = (bench.detail(task.id).await, bench.events().await);
+        let now = bench.record(task.id).await;
         assert_eq!(now, before);
     }
 }

@@ -122,7 +122,7 @@ pub(super) async fn times_never_run_backwards(bench: &Bench) {
     let times = bench.detail(task.id).await.times;
     assert_eq!(times.ended, Some(after(200)));
     assert_eq!(times.postprocess_ended, Some(after(200)));
-    let events = bench.events().await;
+    let events = bench.history(task.id).await;
     assert!(events.is_sorted_by_key(|event| event.at), "{events:?}");
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn recorded_states_only_go_forward(bench: &Bench) {
     for state in [TaskState::Started, TaskState::Output] {
         bench.enter(&task, state, after(1)).await;
     }
-    let before = (bench.detail(task.id).await, bench.events().await);
+    let before = bench.record(task.id).await;
     for state in [
         TaskState::PreprocessStarted,
         TaskState::Started,
@@ -149,13 +149,13 @@ pub(super) async fn recorded_states_only_go_forward(bench: &Bench) {
     ] {
         assert_eq!(bench.enter(&task, state, after(2)).await, Fenced::Applied);
     }
-    let now = (bench.detail(task.id).await, bench.events().await);
+    let now = bench.record(task.id).await;
     assert_eq!(now, before, "what was passed is passed");
 }
 
 pub(super) async fn a_refused_record_undoes_its_whole_batch(bench: &Bench) {
     let task = bench.running().await;
-    let before = (bench.detail(task.id).await, bench.events().await);
+    let before = bench.record(task.id).await;
     let not_for_record = [
         TaskState::Queued,
         TaskState::Accepted,
@@ -172,29 +172,8 @@ pub(super) async fn a_refused_record_undoes_its_whole_batch(bench: &Bench) {
         ];
         assert_rejected(bench.store.record(batch).await);
     }
-    let now = (bench.detail(task.id).await, bench.events().await);
+    let now = bench.record(task.id).await;
     assert_eq!(now, before);
-}
-
-pub(super) async fn only_the_latest_progress_is_kept(bench: &Bench) {
-    let task = bench.running().await;
-    bench.enter(&task, TaskState::Output, after(1)).await;
-    let before = bench.events().await.len();
-    let mut last_sequence = 0;
-    for step in 1..=4 {
-        let kind = EventKind::Progress { step, steps: 4 };
-        let recorded = bench
-            .store
-            .record(vec![progress(&task, kind.clone(), after(2))])
-            .await;
-        assert_eq!(recorded.expect("record"), [Fenced::Applied]);
-        let events = bench.events().await;
-        let last = events.last().expect("there are events");
-        assert_eq!((events.len(), &last.kind), (before + 1, &kind));
-        assert!(last.sequence > last_sequence, "a follower sees each as new");
-        last_sequence = last.sequence;
-    }
-    assert_eq!(bench.detail(task.id).await.state, TaskState::Output);
 }
 
 pub(super) async fn a_failure_with_exit_code_zero_is_refused(bench: &Bench) {
@@ -220,13 +199,12 @@ pub(super) async fn a_completion_with_a_taken_address_is_refused_whole(bench: &B
         bench.complete(&first, outcome.clone()).await,
         Fenced::Applied
     );
-    let before = bench.events().await;
+    let before = bench.record(second.id).await;
     let completed = bench
         .store
         .complete(second.id, second.epoch, outcome, START);
     assert_rejected(completed.await);
-    assert_eq!(bench.detail(second.id).await, second);
-    assert_eq!(bench.events().await, before);
+    assert_eq!(bench.record(second.id).await, before);
 }
 
 pub(super) async fn outputs_are_forgotten_once_and_the_task_is_kept(bench: &Bench) {

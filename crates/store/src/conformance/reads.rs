@@ -140,25 +140,6 @@ pub(super) async fn a_page_has_a_bound(bench: &Bench) {
     assert_eq!((tasks.len() as u64, total), (MAX_PAGE, MAX_PAGE + 1));
 }
 
-pub(super) async fn events_follow_a_cursor(bench: &Bench) {
-    for _ in 0..3 {
-        let task = bench.running().await;
-        bench.complete(&task, failure()).await;
-    }
-    let all = bench.events().await;
-    assert!(all.is_sorted_by(|a, b| a.sequence < b.sequence), "{all:?}");
-    let mut followed = Vec::new();
-    let mut cursor = 0;
-    loop {
-        let some = bench.store.events_since(cursor, 2).await.expect("events");
-        let Some(last) = some.last() else { break };
-        assert!(some.len() <= 2);
-        cursor = last.sequence;
-        followed.extend(some);
-    }
-    assert_eq!(followed, all);
-}
-
 pub(super) async fn a_reader_sees_a_completion_whole_or_not_at_all(bench: &Bench) {
     for _ in 0..10 {
         let task = bench.running().await;

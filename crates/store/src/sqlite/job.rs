@@ -1,15 +1,17 @@
 //! The changing half of a task: its row in `job`, and the moves it can make.
 //!
 //! A job is loaded, moved and saved within one transaction of the writer. Every move goes through
-//! [`transition`] and leaves its event.
+//! [`transition`] and leaves its event, in the job's history and with those who follow.
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use tintype_domain::{
-    Epoch, EventKind, ExitCode, Outcome, TaskId, TaskState, TaskTimes, UnixMillis, WorkerId,
+    Epoch, Event, EventKind, ExitCode, Outcome, TaskId, TaskState, TaskTimes, UnixMillis, WorkerId,
     task::transition,
 };
 
-use super::{events, outbox, outputs, rows, tool_stats};
+use super::batch::Batch;
+use super::history::History;
+use super::{outbox, outputs, rows, tool_stats};
 use crate::Error;
 
 /// Who holds a running task, and until when.
@@ -32,20 +34,37 @@ pub(super) struct Job {
     pub(super) cancel_requested: bool,
     exit_code: Option<ExitCode>,
     debug_error: String,
+    history: History,
 }
 
 impl Job {
     /// Queues a task that was just recorded.
     pub(super) fn insert(
-        connection: &Connection,
+        batch: &Batch<'_>,
         task: TaskId,
         now: UnixMillis,
     ) -> Result<TaskTimes, Error> {
         let state = TaskState::Queued;
-        connection
-            .prepare_cached("INSERT INTO job (task, state, created_at) VALUES (?1, ?2, ?3)")?
-            .execute((task.0, rows::state_word(state), now.0))?;
-        events::append(connection, task, now, &EventKind::Entered { state })?;
+        let mut history = History::default();
+        let number = history.push(state, now);
+        batch
+            .prepare_cached(
+                "INSERT INTO job (task, state, created_at, last_event, history) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute((
+                task.0,
+                rows::state_word(state),
+                now.0,
+                history.last(),
+                history.bytes(),
+            ))?;
+        batch.tell(Event {
+            task,
+            number,
+            at: now,
+            kind: EventKind::Entered { state },
+        });
         Ok(TaskTimes {
             created: now,
             ..TaskTimes::default()
@@ -94,17 +113,18 @@ impl Job {
             cancel_requested: row.get("cancel_requested")?,
             exit_code: row.get::<_, Option<i32>>("exit_code")?.map(ExitCode),
             debug_error: row.get("debug_error")?,
+            history: History::from_row(row)?,
         })
     }
 
-    /// Enters a state and says so in the event log. A lease ends with the run.
+    /// Enters a state and leaves the event. A lease ends with the run.
     pub(super) fn enter(
         &mut self,
-        connection: &Connection,
+        batch: &Batch<'_>,
         to: TaskState,
         at: UnixMillis,
     ) -> Result<(), Error> {
-        let at = at.max(self.times.latest());
+        let at = at.max(self.latest());
         let entered = transition(self.state, self.times, to, at);
         (self.state, self.times) = entered.map_err(|refused| Error::Rejected {
             reason: format!("task {}: {refused}", self.task),
@@ -113,25 +133,46 @@ impl Job {
             self.lease = None;
         }
         if to.is_final() {
-            outbox::report_end(connection, self.task, at)?;
+            outbox::report_end(batch, self.task, at)?;
         }
-        events::append(connection, self.task, at, &EventKind::Entered { state: to })
+        batch.tell(Event {
+            task: self.task,
+            number: self.history.push(to, at),
+            at,
+            kind: EventKind::Entered { state: to },
+        });
+        Ok(())
+    }
+
+    /// Says what happened within a state. It is kept nowhere.
+    pub(super) fn report(&self, batch: &Batch<'_>, kind: EventKind, at: UnixMillis) {
+        batch.tell(Event {
+            task: self.task,
+            number: self.history.last(),
+            at: at.max(self.latest()),
+            kind,
+        });
+    }
+
+    /// The latest time that is known of it, through all attempts: nothing happens before.
+    pub(super) fn latest(&self) -> UnixMillis {
+        self.times.latest().max(self.history.latest())
     }
 
     /// Ends the task: the last states that it has not been through, its result and its outputs.
     pub(super) fn finish(
         &mut self,
-        connection: &Connection,
+        batch: &Batch<'_>,
         outcome: Outcome,
         now: UnixMillis,
     ) -> Result<(), Error> {
         match outcome {
-            Outcome::Cancelled => return self.enter(connection, TaskState::Cancelled, now),
+            Outcome::Cancelled => return self.enter(batch, TaskState::Cancelled, now),
             Outcome::Succeeded {
                 outputs: files,
                 debug_error,
             } => {
-                outputs::insert(connection, self.task, &files)?;
+                outputs::insert(batch, self.task, &files)?;
                 self.exit_code = Some(ExitCode::SUCCESS);
                 self.debug_error = debug_error;
             }
@@ -149,7 +190,7 @@ impl Job {
             }
         }
         if let Some(exit_code) = self.exit_code {
-            tool_stats::count_end(connection, self.task, exit_code)?;
+            tool_stats::count_end(batch, self.task, exit_code)?;
         }
         let last_states = [
             TaskState::Ended,
@@ -158,7 +199,7 @@ impl Job {
         ];
         for state in last_states {
             if self.state < state {
-                self.enter(connection, state, now)?;
+                self.enter(batch, state, now)?;
             }
         }
         Ok(())
@@ -178,7 +219,8 @@ impl Job {
                  started_at = :started, ended_at = :ended, \
                  postprocess_started_at = :postprocess_started, \
                  postprocess_ended_at = :postprocess_ended, cancelled_at = :cancelled, \
-                 exit_code = :exit_code, debug_error = :debug_error \
+                 exit_code = :exit_code, debug_error = :debug_error, \
+                 last_event = :last_event, history = :history \
                  WHERE task = :task",
             )?
             .execute(named_params! {
@@ -200,6 +242,8 @@ impl Job {
                 ":cancelled": millis(times.cancelled),
                 ":exit_code": self.exit_code.map(|code| code.0),
                 ":debug_error": self.debug_error,
+                ":last_event": self.history.last(),
+                ":history": self.history.bytes(),
             })?;
         Ok(())
     }

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_tool_stat.sql"),
     include_str!("migrations/0003_folder.sql"),
     include_str!("migrations/0004_webhook.sql"),
+    include_str!("migrations/0005_history.sql"),
 ];
 
 /// The version that this program writes.

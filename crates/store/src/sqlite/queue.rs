@@ -5,8 +5,9 @@ use tintype_domain::{
     Epoch, EventKind, ExitCode, Outcome, ProjectId, Task, TaskId, TaskRef, TaskState, UnixMillis,
 };
 
+use super::batch::Batch;
 use super::job::{Job, Lease};
-use super::{events, tasks};
+use super::tasks;
 use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress, Standing};
 
 /// Tasks that one reap looks after, so that no batch of writes waits long for it.
@@ -23,38 +24,34 @@ pub(super) const EXHAUSTED: &str = "SELECT task FROM job WHERE state = 'queued' 
 pub(super) const RUNNING: &str = "SELECT task FROM job WHERE lease_until IS NOT NULL";
 
 /// Gives out queued tasks, oldest first.
-pub(super) fn claim(
-    connection: &Connection,
-    claim: &Claim,
-    now: UnixMillis,
-) -> Result<Vec<Task>, Error> {
+pub(super) fn claim(batch: &Batch<'_>, claim: &Claim, now: UnixMillis) -> Result<Vec<Task>, Error> {
     let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
-    let queued = ids(connection, QUEUED, (claim.max_attempts, limit))?;
+    let queued = ids(batch, QUEUED, (claim.max_attempts, limit))?;
     let mut claimed = Vec::with_capacity(queued.len());
     for task in queued {
-        let mut job = Job::expect(connection, task)?;
-        job.enter(connection, TaskState::Accepted, now)?;
+        let mut job = Job::expect(batch, task)?;
+        job.enter(batch, TaskState::Accepted, now)?;
         job.epoch = Epoch(job.epoch.0 + 1);
         job.attempts += 1;
         job.lease = Some(Lease {
             worker: claim.worker.clone(),
             until: claim.lease_until,
         });
-        job.save(connection)?;
-        claimed.push(tasks::load(connection, task)?);
+        job.save(batch)?;
+        claimed.push(tasks::load(batch, task)?);
     }
     Ok(claimed)
 }
 
 /// Moves leases. A lease that ran out but was not reaped yet is revived.
 pub(super) fn heartbeat(
-    connection: &Connection,
+    batch: &Batch<'_>,
     claims: &[(TaskId, Epoch)],
     lease_until: UnixMillis,
 ) -> Result<Heartbeat, Error> {
     let mut found = Heartbeat::default();
     for (task, epoch) in claims {
-        let Some(mut job) = Job::held(connection, *task, *epoch)? else {
+        let Some(mut job) = Job::held(batch, *task, *epoch)? else {
             found.lost.push(*task);
             continue;
         };
@@ -64,21 +61,21 @@ pub(super) fn heartbeat(
         if let Some(lease) = &mut job.lease {
             lease.until = lease_until;
         }
-        job.save(connection)?;
+        job.save(batch)?;
     }
     Ok(found)
 }
 
 /// Records what happened to claimed tasks.
-pub(super) fn record(connection: &Connection, progress: &[Progress]) -> Result<Vec<Fenced>, Error> {
+pub(super) fn record(batch: &Batch<'_>, progress: &[Progress]) -> Result<Vec<Fenced>, Error> {
     progress
         .iter()
-        .map(|progress| record_one(connection, progress))
+        .map(|progress| record_one(batch, progress))
         .collect()
 }
 
-fn record_one(connection: &Connection, progress: &Progress) -> Result<Fenced, Error> {
-    let Some(mut job) = Job::held(connection, progress.task, progress.epoch)? else {
+fn record_one(batch: &Batch<'_>, progress: &Progress) -> Result<Fenced, Error> {
+    let Some(mut job) = Job::held(batch, progress.task, progress.epoch)? else {
         return Ok(Fenced::Stale);
     };
     match &progress.kind {
@@ -91,13 +88,12 @@ fn record_one(connection: &Connection, progress: &Progress) -> Result<Fenced, Er
             });
         }
         EventKind::Entered { state } if *state > job.state => {
-            job.enter(connection, *state, progress.at)?;
-            job.save(connection)?;
+            job.enter(batch, *state, progress.at)?;
+            job.save(batch)?;
         }
         EventKind::Entered { .. } => {} // been there
         kind @ EventKind::Progress { .. } => {
-            let at = progress.at.max(job.times.latest());
-            events::append(connection, job.task, at, kind)?;
+            job.report(batch, kind.clone(), progress.at);
         }
     }
     Ok(Fenced::Applied)
@@ -105,50 +101,50 @@ fn record_one(connection: &Connection, progress: &Progress) -> Result<Fenced, Er
 
 /// Ends a claimed task.
 pub(super) fn complete(
-    connection: &Connection,
+    batch: &Batch<'_>,
     task: TaskId,
     epoch: Epoch,
     outcome: Outcome,
     now: UnixMillis,
 ) -> Result<Fenced, Error> {
-    let Some(mut job) = Job::held(connection, task, epoch)? else {
+    let Some(mut job) = Job::held(batch, task, epoch)? else {
         return Ok(Fenced::Stale);
     };
-    job.finish(connection, outcome, now)?;
-    job.save(connection)?;
+    job.finish(batch, outcome, now)?;
+    job.save(batch)?;
     Ok(Fenced::Applied)
 }
 
 /// Gives a claim back; the attempt does not count.
 pub(super) fn release(
-    connection: &Connection,
+    batch: &Batch<'_>,
     task: TaskId,
     epoch: Epoch,
     now: UnixMillis,
 ) -> Result<Fenced, Error> {
-    let Some(mut job) = Job::held(connection, task, epoch)? else {
+    let Some(mut job) = Job::held(batch, task, epoch)? else {
         return Ok(Fenced::Stale);
     };
     job.attempts = job.attempts.saturating_sub(1);
-    give_up(connection, &mut job, now)?;
+    give_up(batch, &mut job, now)?;
     Ok(Fenced::Applied)
 }
 
 /// Asks for a stop.
 pub(super) fn cancel(
-    connection: &Connection,
+    batch: &Batch<'_>,
     task: &TaskRef,
     project: ProjectId,
     standing: Standing,
     now: UnixMillis,
 ) -> Result<Cancel, Error> {
-    let Some(id) = tasks::find(connection, task, Some(project))? else {
+    let Some(id) = tasks::find(batch, task, Some(project))? else {
         return Ok(Cancel::Unknown);
     };
-    let mut job = Job::expect(connection, id)?;
+    let mut job = Job::expect(batch, id)?;
     let answer: fn(Box<Task>) -> Cancel = match standing {
         Standing::Queued if job.state == TaskState::Queued => {
-            job.enter(connection, TaskState::Cancelled, now)?;
+            job.enter(batch, TaskState::Cancelled, now)?;
             Cancel::Cancelled
         }
         Standing::Running if job.state.is_running() => {
@@ -157,48 +153,43 @@ pub(super) fn cancel(
         }
         Standing::Queued | Standing::Running => Cancel::Unchanged,
     };
-    job.save(connection)?;
-    Ok(answer(Box::new(tasks::load(connection, id)?)))
+    job.save(batch)?;
+    Ok(answer(Box::new(tasks::load(batch, id)?)))
 }
 
 /// Looks after leases that ran out and after tasks that are out of attempts.
-pub(super) fn reap(
-    connection: &Connection,
-    max_attempts: u32,
-    now: UnixMillis,
-) -> Result<usize, Error> {
-    let expired = ids(connection, EXPIRED, (now.0, REAPED_AT_ONCE))?;
+pub(super) fn reap(batch: &Batch<'_>, max_attempts: u32, now: UnixMillis) -> Result<usize, Error> {
+    let expired = ids(batch, EXPIRED, (now.0, REAPED_AT_ONCE))?;
     for task in &expired {
-        let mut job = Job::expect(connection, *task)?;
+        let mut job = Job::expect(batch, *task)?;
         if job.attempts >= max_attempts && !job.cancel_requested {
-            exhaust(connection, &mut job, now)?;
+            exhaust(batch, &mut job, now)?;
         } else {
-            give_up(connection, &mut job, now)?;
+            give_up(batch, &mut job, now)?;
         }
     }
-    let exhausted = ids(connection, EXHAUSTED, (max_attempts, REAPED_AT_ONCE))?;
+    let exhausted = ids(batch, EXHAUSTED, (max_attempts, REAPED_AT_ONCE))?;
     for task in &exhausted {
-        exhaust(connection, &mut Job::expect(connection, *task)?, now)?;
+        exhaust(batch, &mut Job::expect(batch, *task)?, now)?;
     }
-    events::forget_old(connection)?;
     Ok(expired.len() + exhausted.len())
 }
 
 /// Takes all leases for those of a dead process: their tasks are queued again. One that someone
 /// wanted to stop keeps a lease that has run out, and the next reap ends it at a true time.
-pub(super) fn end_all_leases(connection: &Connection) -> Result<usize, Error> {
-    let running = ids(connection, RUNNING, ())?;
+pub(super) fn end_all_leases(batch: &Batch<'_>) -> Result<usize, Error> {
+    let running = ids(batch, RUNNING, ())?;
     for task in &running {
-        let mut job = Job::expect(connection, *task)?;
+        let mut job = Job::expect(batch, *task)?;
         match &mut job.lease {
             Some(lease) if job.cancel_requested => {
                 lease.until = UnixMillis(0);
-                job.save(connection)?;
+                job.save(batch)?;
             }
             _ => {
                 // The store has no clock: the last time that is known of the task must do.
-                let now = job.times.latest();
-                give_up(connection, &mut job, now)?;
+                let now = job.latest();
+                give_up(batch, &mut job, now)?;
             }
         }
     }
@@ -206,18 +197,18 @@ pub(super) fn end_all_leases(connection: &Connection) -> Result<usize, Error> {
 }
 
 /// A run that will not go on: queued again, or cancelled if that was asked for.
-fn give_up(connection: &Connection, job: &mut Job, now: UnixMillis) -> Result<(), Error> {
+fn give_up(batch: &Batch<'_>, job: &mut Job, now: UnixMillis) -> Result<(), Error> {
     let next = if job.cancel_requested {
         TaskState::Cancelled
     } else {
         TaskState::Queued
     };
-    job.enter(connection, next, now)?;
-    job.save(connection)
+    job.enter(batch, next, now)?;
+    job.save(batch)
 }
 
 /// Ends a task that was tried as often as allowed.
-fn exhaust(connection: &Connection, job: &mut Job, now: UnixMillis) -> Result<(), Error> {
+fn exhaust(batch: &Batch<'_>, job: &mut Job, now: UnixMillis) -> Result<(), Error> {
     let debug_error = format!(
         "The task was given to a worker {} times and never finished: each time the worker stopped \
          or lost touch. Look for crashes or a lack of memory in the server's log, then submit it \
@@ -228,8 +219,8 @@ fn exhaust(connection: &Connection, job: &mut Job, now: UnixMillis) -> Result<()
         exit_code: ExitCode::ATTEMPTS,
         debug_error,
     };
-    job.finish(connection, outcome, now)?;
-    job.save(connection)
+    job.finish(batch, outcome, now)?;
+    job.save(batch)
 }
 
 fn ids(

@@ -39,7 +39,6 @@ const HOLDS: &[&str] = &[
 const PARTS: &[&str] = &[
     "DELETE FROM output WHERE task = ?1",
     "DELETE FROM webhook WHERE task = ?1",
-    "DELETE FROM event WHERE task = ?1",
     "DELETE FROM job WHERE task = ?1",
     "DELETE FROM task WHERE id = ?1",
 ];

@@ -5,8 +5,8 @@ use rusqlite::types::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tintype_domain::{
-    AccessKey, AuthKind, Epoch, Event, EventKind, ExitCode, FileId, FileRecord, Folder, OutputFile,
-    Project, ProjectId, Task, TaskId, TaskState, TaskTimes, TaskToken, ToolSlug, UnixMillis,
+    AccessKey, AuthKind, Epoch, ExitCode, FileId, FileRecord, Folder, OutputFile, Project,
+    ProjectId, Task, TaskId, TaskState, TaskTimes, TaskToken, ToolSlug, UnixMillis,
 };
 
 /// The columns that [`task`] reads, of `task JOIN job ON job.task = task.id`.
@@ -116,25 +116,6 @@ pub(super) fn project(row: &Row<'_>) -> rusqlite::Result<Project> {
         allowed_networks: json(row, "allowed_networks")?,
         strict_nonce: row.get("strict_nonce")?,
         created_at: UnixMillis(row.get("created_at")?),
-    })
-}
-
-/// An event.
-pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let kind = match row.get::<_, Option<u32>>("step")? {
-        Some(step) => EventKind::Progress {
-            step,
-            steps: row.get("steps")?,
-        },
-        None => EventKind::Entered {
-            state: state(row, "state")?,
-        },
-    };
-    Ok(Event {
-        sequence: row.get("sequence")?,
-        task: TaskId(row.get("task")?),
-        at: UnixMillis(row.get("at")?),
-        kind,
     })
 }
 

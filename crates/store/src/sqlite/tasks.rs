@@ -3,17 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, named_params};
 use tintype_domain::{Epoch, NewTask, ProjectId, Task, TaskId, TaskRef, TaskState, UnixMillis};
 
+use super::batch::Batch;
 use super::job::Job;
 use super::{outputs, rows, tool_stats};
 use crate::{Error, MAX_PAGE, TaskQuery};
 
 /// Records a task and queues it.
-pub(super) fn submit(
-    connection: &Connection,
-    task: NewTask,
-    now: UnixMillis,
-) -> Result<Task, Error> {
-    connection
+pub(super) fn submit(batch: &Batch<'_>, task: NewTask, now: UnixMillis) -> Result<Task, Error> {
+    batch
         .prepare_cached(
             "INSERT INTO task (uuid, token, project, tool_owner, tool_model, parameters, \
              output_folder, callback_url, warnings, callback_base_url) \
@@ -31,9 +28,9 @@ pub(super) fn submit(
             rows::to_json(&task.warnings),
             &task.callback_base_url,
         ))?;
-    let id = TaskId(connection.last_insert_rowid());
-    let times = Job::insert(connection, id, now)?;
-    tool_stats::count_run(connection, &task.tool, now)?;
+    let id = TaskId(batch.last_insert_rowid());
+    let times = Job::insert(batch, id, now)?;
+    tool_stats::count_run(batch, &task.tool, now)?;
     Ok(Task {
         id,
         uuid: task.uuid,

@@ -1,7 +1,7 @@
 //! The one thread that writes.
 //!
 //! It takes all requests that wait (up to a bound), runs them in one `BEGIN IMMEDIATE` with a
-//! savepoint for each, commits, and only then answers: while the disk is busy with one commit
+//! savepoint for each, commits, and only then tells the followers and answers: while the disk is busy with one commit
 //! the next batch gathers. A request that fails is undone alone. When the transaction as a whole
 //! fails (a full disk, say), every request of the batch is told so, nothing is left half-written,
 //! and the thread goes on with the next batch.
@@ -9,9 +9,12 @@
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+use tintype_domain::Event;
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch::Batch;
 use crate::Error;
+use crate::follow::Feed;
 
 /// Requests that may wait; a caller beyond that waits until there is room.
 const QUEUE_CAPACITY: usize = 1024;
@@ -29,11 +32,11 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread on a connection that may write.
-    pub(super) fn start(connection: Connection) -> Result<Self, Error> {
+    pub(super) fn start(connection: Connection, feed: Feed) -> Result<Self, Error> {
         let (requests, waiting) = mpsc::channel(QUEUE_CAPACITY);
         let thread = std::thread::Builder::new()
             .name("tintype-store-writer".to_owned())
-            .spawn(move || serve(&connection, waiting))
+            .spawn(move || serve(&connection, &feed, waiting))
             .map_err(|source| Error::Unavailable {
                 reason: format!("cannot start the store's writer thread: {source}"),
             })?;
@@ -49,7 +52,7 @@ impl Writer {
     /// although nobody hears of it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        operation: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+        operation: impl FnOnce(&Batch<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
         let request = Box::new(Call {
@@ -89,7 +92,7 @@ trait Request: Send {
     fn is_abandoned(&self) -> bool;
 
     /// Runs the operation and keeps its result; `Err` says why it is to be undone.
-    fn apply(&mut self, connection: &Connection) -> Result<(), String>;
+    fn apply(&mut self, batch: &Batch<'_>) -> Result<(), String>;
 
     /// Tells the caller: its own result, or why the whole batch was lost.
     fn answer(self: Box<Self>, lost: Option<&str>);
@@ -104,18 +107,18 @@ struct Call<T, F> {
 impl<T, F> Request for Call<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, Error> + Send,
+    F: FnOnce(&Batch<'_>) -> Result<T, Error> + Send,
 {
     fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
     }
 
-    fn apply(&mut self, connection: &Connection) -> Result<(), String> {
+    fn apply(&mut self, batch: &Batch<'_>) -> Result<(), String> {
         let operation = self
             .operation
             .take()
             .expect("a request is applied once; this is a bug");
-        let result = operation(connection);
+        let result = operation(batch);
         let failure = result.as_ref().err().map(Error::to_string);
         self.result = Some(result);
         failure.map_or(Ok(()), Err)
@@ -135,40 +138,58 @@ where
     }
 }
 
-fn serve(connection: &Connection, mut waiting: mpsc::Receiver<Box<dyn Request>>) {
+fn serve(connection: &Connection, feed: &Feed, mut waiting: mpsc::Receiver<Box<dyn Request>>) {
     while let Some(first) = waiting.blocking_recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH_LIMIT
+        let mut requests = vec![first];
+        while requests.len() < BATCH_LIMIT
             && let Ok(next) = waiting.try_recv()
         {
-            batch.push(next);
+            requests.push(next);
         }
-        let lost = commit(connection, &mut batch).err();
-        if let Some(reason) = &lost {
-            roll_back(connection);
-            tracing::error!(requests = batch.len(), reason, "a batch of writes was lost");
+        let committed = commit(connection, &mut requests);
+        match &committed {
+            Ok(events) => feed.publish(events),
+            Err(reason) => {
+                roll_back(connection);
+                tracing::error!(
+                    requests = requests.len(),
+                    reason,
+                    "a batch of writes was lost"
+                );
+            }
         }
-        for request in batch {
+        let lost = committed.err();
+        for request in requests {
             request.answer(lost.as_deref());
         }
     }
 }
 
-/// Runs a batch in one transaction; `Err` says why none of it counts.
-fn commit(connection: &Connection, batch: &mut [Box<dyn Request>]) -> Result<(), String> {
+/// Runs requests in one transaction and gives what happened; `Err` says why none of it counts.
+fn commit(
+    connection: &Connection,
+    requests: &mut [Box<dyn Request>],
+) -> Result<Vec<Event>, String> {
     execute(connection, "BEGIN IMMEDIATE")?;
-    for request in batch.iter_mut().filter(|request| !request.is_abandoned()) {
+    let batch = Batch::new(connection);
+    for request in requests
+        .iter_mut()
+        .filter(|request| !request.is_abandoned())
+    {
         execute(connection, "SAVEPOINT request")?;
-        if let Err(reason) = request.apply(connection) {
+        batch.mark();
+        if let Err(reason) = request.apply(&batch) {
             // SQLite ends the whole transaction by itself after some errors, a full disk for one.
             if connection.is_autocommit() {
                 return Err(reason);
             }
             execute(connection, "ROLLBACK TO request")?;
+            batch.undo();
         }
         execute(connection, "RELEASE request")?;
     }
-    execute(connection, "COMMIT")
+    execute(connection, "COMMIT")?;
+    Ok(batch.into_events())
 }
 
 fn execute(connection: &Connection, statement: &str) -> Result<(), String> {

@@ -29,7 +29,8 @@ async fn a_full_disk_loses_nothing_and_is_survived() {
     wide.parameters.insert("padding".to_owned(), padding.into());
 
     allow_pages(&store, 0).await;
-    let events = store.events_since(0, 100).await.expect("events");
+    let history = bench.history(running.id).await;
+    let mut follower = store.follow();
     let refused = store.submit(wide.clone(), START).await;
     let Err(Error::Unavailable { reason }) = refused else {
         panic!("the disk is full, yet {refused:?}")
@@ -37,8 +38,7 @@ async fn a_full_disk_loses_nothing_and_is_survived() {
     assert!(reason.contains("full"), "{reason}");
     assert!(reason.contains("free some space"), "{reason}");
     assert_eq!(bench.detail(running.id).await, running);
-    let now = store.events_since(0, 100).await.expect("events");
-    assert_eq!(now, events);
+    assert_eq!(bench.history(running.id).await, history);
     assert_eq!(query(&place.path(), "PRAGMA integrity_check"), "ok");
 
     allow_pages(&store, i64::MAX).await;
@@ -48,6 +48,9 @@ async fn a_full_disk_loses_nothing_and_is_survived() {
     );
     let submitted = store.submit(wide, after(1)).await.expect("submit");
     assert_eq!(submitted.id.0, running.id.0 + 1, "no number was used up");
+    let first = follower.next().await.expect("it keeps up");
+    assert_eq!(first[0].number, 3, "what was refused was not heard");
+    assert_eq!(first[0].task, running.id);
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use tintype_domain::{
 };
 
 use super::*;
-use crate::conformance::{START, claim_until, new_task, success};
-use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress, Standing};
+use crate::conformance::{START, claim_until, new_task, state_of, success};
+use crate::{Cancel, Claim, Error, Fenced, Follower, Heartbeat, Progress, Standing};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -145,6 +145,7 @@ impl Known {
 struct Pair {
     place: Place,
     bench: Option<Bench>,
+    follower: Follower,
     known: Vec<Known>,
     now: UnixMillis,
 }
@@ -155,6 +156,7 @@ impl Pair {
         let store = place.open();
         Self {
             bench: Some(bench(&store).await),
+            follower: store.follow(),
             place,
             known: Vec::new(),
             now: START,
@@ -221,6 +223,7 @@ impl Pair {
         let project = self.bench().project;
         self.bench = None; // the old store must be gone before the new one can own the file
         self.bench = Some(self.place.reopen(project));
+        self.follower = self.bench().store.follow();
         for known in &mut self.known {
             match known.lease_until {
                 Some(_) if known.cancel_requested => known.lease_until = Some(UnixMillis(0)),
@@ -396,33 +399,39 @@ impl Pair {
         }
     }
 
-    /// The log tells the same story: it ends where the task stands, and at most once.
-    async fn compare_events(&self) {
-        let events = self
-            .bench()
-            .store
-            .events_since(0, 100_000)
-            .await
-            .expect("events");
+    /// The histories tell the same story, and so does what was heard: each ends where its task
+    /// stands, and at most once.
+    async fn compare_histories(&mut self) {
+        let heard = self.heard().await;
         for (index, known) in self.known.iter().enumerate() {
-            let of_task = |event: &&Event| event.task == id_of(index);
-            let states: Vec<_> = events.iter().filter(of_task).map(state_of).collect();
+            let history = self.bench().history(id_of(index)).await;
+            let numbers: Vec<_> = history.iter().map(|event| event.number).collect();
+            assert_eq!(numbers, (1..).take(history.len()).collect::<Vec<_>>());
+            assert!(history.is_sorted_by_key(|event| event.at), "{history:?}");
+            let states: Vec<_> = history.iter().map(state_of).collect();
             assert_eq!(states.last(), Some(&known.state));
             let finals = states.iter().filter(|state| state.is_final()).count();
             assert_eq!(finals, usize::from(known.state.is_final()), "{states:?}");
+            let of_task = heard.iter().filter(|event| event.task == id_of(index));
+            let of_task: Vec<_> = of_task.cloned().collect();
+            assert!(history.ends_with(&of_task), "{of_task:?} of {history:?}");
         }
+    }
+
+    /// All that a follower has heard since the last start.
+    async fn heard(&mut self) -> Vec<Event> {
+        let last = self.bench().submit().await.id;
+        self.known.push(Known::queued());
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|event: &Event| event.task != last) {
+            heard.extend_from_slice(&self.follower.next().await.expect("it keeps up"));
+        }
+        heard
     }
 }
 
 fn id_of(index: usize) -> TaskId {
     TaskId(index as i64 + 1)
-}
-
-fn state_of(event: &Event) -> TaskState {
-    match event.kind {
-        EventKind::Entered { state } => state,
-        EventKind::Progress { .. } => panic!("the model reports no progress"),
-    }
 }
 
 fn assert_times_in_order(task: &Task) {
@@ -455,7 +464,7 @@ proptest! {
                 pair.apply(operation).await;
                 pair.compare().await;
             }
-            pair.compare_events().await;
+            pair.compare_histories().await;
         });
     }
 }

@@ -3,7 +3,7 @@
 use tintype_domain::{Epoch, TaskRef, TaskState};
 
 use super::*;
-use crate::conformance::{after, new_task, success};
+use crate::conformance::{after, new_task, state_of, success};
 use crate::sqlite::migrate::CURRENT_VERSION;
 use crate::sqlite::owner::OwnerLock;
 use crate::{Cancel, Error, Fenced, Standing};
@@ -11,21 +11,23 @@ use crate::{Cancel, Error, Fenced, Standing};
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
     let place = Place::new();
-    let (queued, finished) = {
+    let (queued, finished, history) = {
         let bench = bench(&place.open()).await;
         let task = bench.running().await;
         bench.complete(&task, success(&task)).await;
-        (bench.submit().await, bench.detail(task.id).await)
+        let history = bench.history(task.id).await;
+        (bench.submit().await, bench.detail(task.id).await, history)
     };
-    let store = place.open();
+    let bench = place.reopen(finished.project);
+    assert_eq!(history.len(), 5);
+    assert_eq!(bench.history(finished.id).await, history);
+    let store = bench.store;
     for task in [queued, finished] {
         let found = store.detail(&TaskRef::Id(task.id), None).await;
         assert_eq!(found.expect("detail"), Some(task));
     }
     let projects = store.projects().await.expect("projects");
     assert_eq!(projects.len(), 1);
-    let events = store.events_since(0, 100).await.expect("events");
-    assert_eq!(events.len(), 6);
 }
 
 #[tokio::test]
@@ -38,6 +40,15 @@ async fn a_restart_takes_back_what_ran() {
     let again = bench.claim(after(1)).await.remove(0);
     assert_eq!((again.id, again.epoch), (task.id, Epoch(2)));
     assert_eq!(query(&place.path(), "SELECT attempts FROM job"), "2");
+    let history = bench.history(task.id).await;
+    let numbered: Vec<_> = history.iter().map(|e| (e.number, state_of(e))).collect();
+    let expected = [
+        (1, TaskState::Queued),
+        (2, TaskState::Accepted),
+        (3, TaskState::Queued),
+        (4, TaskState::Accepted),
+    ];
+    assert_eq!(numbered, expected);
 }
 
 #[tokio::test]
