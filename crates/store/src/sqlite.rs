@@ -136,7 +136,7 @@ impl Store for SqliteStore {
     async fn project_by_key(&self, api_key: &str) -> Result<Option<Project>, Error> {
         let api_key = api_key.to_owned();
         self.readers
-            .run(move |connection| registry::project_by_key(connection, &api_key))
+            .look_up(|connection| registry::project_by_key(connection, &api_key))
             .await
     }
 
@@ -240,7 +240,7 @@ impl Store for SqliteStore {
     ) -> Result<Option<Task>, Error> {
         let task = task.clone();
         self.readers
-            .run(move |connection| tasks::detail(connection, &task, project))
+            .look_up(|connection| tasks::detail(connection, &task, project))
             .await
     }
 
@@ -273,7 +273,7 @@ impl Store for SqliteStore {
     async fn output_at(&self, directory: &str, name: &str) -> Result<Option<OutputFile>, Error> {
         let (directory, name) = (directory.to_owned(), name.to_owned());
         self.readers
-            .run(move |connection| outputs::at(connection, &directory, &name))
+            .look_up(|connection| outputs::at(connection, &directory, &name))
             .await
     }
 
@@ -286,7 +286,7 @@ impl Store for SqliteStore {
     async fn folder(&self, project: ProjectId, folder: &FileId) -> Result<Option<Folder>, Error> {
         let folder = folder.clone();
         self.readers
-            .run(move |connection| folders::find(connection, project, &folder))
+            .look_up(|connection| folders::find(connection, project, &folder))
             .await
     }
 
@@ -299,7 +299,7 @@ impl Store for SqliteStore {
     async fn file_at(&self, directory: &str, name: &str) -> Result<Option<FileRecord>, Error> {
         let (directory, name) = (directory.to_owned(), name.to_owned());
         self.readers
-            .run(move |connection| registry::file_at(connection, &directory, &name))
+            .look_up(|connection| registry::file_at(connection, &directory, &name))
             .await
     }
 
@@ -310,7 +310,7 @@ impl Store for SqliteStore {
     ) -> Result<Option<FileRecord>, Error> {
         let name = name.to_owned();
         self.readers
-            .run(move |connection| registry::file_by_name(connection, project, &name))
+            .look_up(|connection| registry::file_by_name(connection, project, &name))
             .await
     }
 

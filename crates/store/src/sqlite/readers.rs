@@ -1,6 +1,9 @@
 //! A small pool of read-only connections.
 //!
-//! Reads run beside the writer (WAL gives each a snapshot) on the runtime's blocking threads.
+//! Reads run beside the writer: WAL gives each a snapshot. A look-up of a few rows is done at once,
+//! on the thread that asks: it takes some ten microseconds, and handing it to another thread and
+//! waking up for the answer costs several times that. What walks many rows goes to the runtime's
+//! blocking threads.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,11 +17,15 @@ use crate::Error;
 /// Connections. SQLite reads are short and bound by the processor; more would only hold memory.
 const READERS: usize = 4;
 
+/// Reads of the second kind at a time, so that a connection is left for the first.
+const LONG_READS: usize = READERS - 1;
+
 /// The connections that nobody uses now, and a permit for each.
 #[derive(Debug)]
 pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    long_reads: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -30,7 +37,17 @@ impl Readers {
         Ok(Self {
             idle: Mutex::new(idle),
             permits: Arc::new(Semaphore::new(READERS)),
+            long_reads: Arc::new(Semaphore::new(LONG_READS)),
         })
+    }
+
+    /// Looks up a few rows, on one snapshot, without leaving the thread.
+    pub(super) async fn look_up<T>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let permit = permit(&self.permits).await;
+        Reader::take(Arc::clone(self), permit).read(operation)
     }
 
     /// Runs a read on one snapshot: it sees a commit as a whole or not at all.
@@ -38,15 +55,12 @@ impl Readers {
         self: &Arc<Self>,
         operation: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed; this is a bug");
+        let long = permit(&self.long_reads).await;
+        let permit = permit(&self.permits).await;
         let readers = Arc::clone(self);
         let read = move || {
-            let reader = Reader::take(readers, permit);
-            let snapshot = reader.connection().unchecked_transaction()?;
-            operation(&snapshot)
+            let _until_read = long;
+            Reader::take(readers, permit).read(operation)
         };
         tokio::task::spawn_blocking(read)
             .await
@@ -56,6 +70,13 @@ impl Readers {
                 })
             })
     }
+}
+
+async fn permit(permits: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(permits)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed; this is a bug")
 }
 
 /// A connection on loan; dropping it gives it back, also when the read panicked.
@@ -76,16 +97,42 @@ impl Reader {
         }
     }
 
-    fn connection(&self) -> &Connection {
-        self.connection
+    fn read<T>(&self, operation: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        let connection = self
+            .connection
             .as_ref()
-            .expect("there are as many connections as permits; this is a bug")
+            .expect("there are as many connections as permits; this is a bug");
+        let snapshot = Snapshot::begin(connection)?;
+        operation(snapshot.0)
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
         self.readers.lock().extend(self.connection.take());
+    }
+}
+
+/// A read transaction. Its statements stay prepared, which those of [`Connection`]'s own
+/// transactions do not.
+struct Snapshot<'a>(&'a Connection);
+
+impl<'a> Snapshot<'a> {
+    fn begin(connection: &'a Connection) -> Result<Self, Error> {
+        connection.prepare_cached("BEGIN")?.execute(())?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let ended = self
+            .0
+            .prepare_cached("COMMIT")
+            .and_then(|mut commit| commit.execute(()));
+        if let Err(error) = ended {
+            tracing::error!(error = %error, "a read could not be ended");
+        }
     }
 }
 
