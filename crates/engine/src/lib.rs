@@ -187,6 +187,11 @@ pub trait Engine: Send + Sync + 'static {
     /// The model's name, for logs and records.
     fn model_name(&self) -> &str;
 
+    /// Jobs that it works on at a time: one, unless the work is done elsewhere.
+    fn places(&self) -> usize {
+        1
+    }
+
     /// Runs one job. Jobs are run in the order in which they arrive.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ mod draw;
 mod held;
 mod keep;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,51 +143,57 @@ impl Worker {
                 () = told_to(&mut drain) => break,
                 place = Arc::clone(&places).acquire_owned() => place,
             };
+            let mut free: Vec<_> = place.into_iter().collect();
+            free.extend(std::iter::from_fn(|| {
+                Arc::clone(&places).try_acquire_owned().ok()
+            }));
             let stops = self.service.stops.subscribe();
             // Never dropped half-way: a claim that was made must be acted upon.
-            match self.claim().await {
-                Some(task) => {
-                    self.start(&mut attempts, task, place.ok());
-                    // It may have been meant before it was among the running ones.
-                    if stops.has_changed().unwrap_or(false) {
-                        self.service.stops.send_replace(());
-                    }
-                }
-                None => tokio::select! {
+            let claimed = self.claim(free.len()).await;
+            if claimed.is_empty() {
+                tokio::select! {
                     () = told_to(&mut drain) => break,
                     () = self.service.queued.notified() => {}
                     () = sleep(self.config.poll) => {}
-                },
+                }
+                continue;
+            }
+            for (task, place) in claimed.into_iter().zip(free) {
+                self.start(&mut attempts, task, place);
+            }
+            // It may have been meant before it was among the running ones.
+            if stops.has_changed().unwrap_or(false) {
+                self.service.stops.send_replace(());
             }
             while attempts.try_join_next().is_some() {}
         }
         self.drain(attempts).await;
     }
 
-    /// One task for each engine, and one more whose inputs are fetched in the meantime.
+    /// As many tasks as all engines work on, and one more whose inputs are fetched in the meantime.
     fn places(&self) -> usize {
         let address = |engine: &Arc<dyn Engine>| Arc::as_ptr(engine).cast::<()>();
-        self.engines
+        let engines: HashMap<_, _> = self
+            .engines
             .values()
-            .map(address)
-            .collect::<HashSet<_>>()
-            .len()
-            + 1
+            .map(|engine| (address(engine), engine.places()))
+            .collect();
+        engines.values().sum::<usize>() + 1
     }
 
-    async fn claim(&self) -> Option<Task> {
+    async fn claim(&self, limit: usize) -> Vec<Task> {
         let now = self.service.now();
         let claim = Claim {
             worker: self.config.id.clone(),
-            limit: 1,
+            limit,
             lease_until: self.lease_from(now),
             max_attempts: self.config.max_attempts,
         };
         match self.service.store.claim(claim, now).await {
-            Ok(mut tasks) => tasks.pop(),
+            Ok(tasks) => tasks,
             Err(error) => {
                 tracing::warn!(error = %error, "cannot look into the queue; trying again");
-                None
+                Vec::new()
             }
         }
     }
@@ -196,7 +202,7 @@ impl Worker {
         self: &Arc<Self>,
         attempts: &mut JoinSet<()>,
         task: Task,
-        place: Option<OwnedSemaphorePermit>,
+        place: OwnedSemaphorePermit,
     ) {
         let held = Arc::new(Held::new(task.id, task.epoch));
         let registered = self.running.register(Arc::clone(&held));
