@@ -125,6 +125,12 @@ fn choice(input: &Input) -> Value {
     json!({"type": "string", "enum": values})
 }
 
+/// With a full stop at its end.
+fn sentence(text: &str) -> String {
+    let stop = if text.ends_with('.') { "" } else { "." };
+    format!("{text}{stop}")
+}
+
 fn description(input: &Input) -> String {
     let mut text = match input.role {
         Role::Seed => {
@@ -132,7 +138,7 @@ fn description(input: &Input) -> String {
                        which the task's record then shows."
                 .to_owned()
         }
-        _ => input.help.clone(),
+        _ => sentence(&input.help),
     };
     let more = match input.role {
         Role::Image => {
