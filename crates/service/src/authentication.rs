@@ -15,7 +15,7 @@ const MAX_NONCE_CHARS: usize = 256;
 
 /// How long a project with `strict_nonce` remembers a nonce: 30 days. A signature that leaked can
 /// be used again after that, so such a project should change its keys more often.
-const NONCE_MEMORY_MILLIS: i64 = 30 * 24 * 3600 * 1000;
+pub(crate) const NONCE_MEMORY_MILLIS: i64 = 30 * 24 * 3600 * 1000;
 
 impl Service {
     /// Checks what a client sent to prove itself.

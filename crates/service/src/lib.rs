@@ -9,6 +9,7 @@ mod clock;
 mod control;
 mod files;
 mod guarded;
+pub mod janitor;
 mod networks;
 mod preprocess;
 mod projects;

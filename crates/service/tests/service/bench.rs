@@ -2,7 +2,7 @@
 //! that fail on command.
 
 use std::io::Cursor;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,6 +84,8 @@ impl Bench {
         let blobs: Arc<dyn ObjectStore> = Arc::new(FaultyBlobs {
             inner: blobs,
             faults: Arc::clone(&faults),
+            clock: Arc::clone(&clock),
+            written: Mutex::default(),
         });
         let mut rng = StdRng::seed_from_u64(7);
         let sealing_key = SealingKey::of_data_folder(folder.path(), store.as_ref(), &mut rng)

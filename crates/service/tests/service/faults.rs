@@ -4,19 +4,23 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use tintype_domain::{
     AttemptReport, BlobKey, Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome,
     OutputFile, Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
     Webhook,
 };
+use tintype_service::Clock;
+use tintype_service::test_support::ManualClock;
 use tintype_store::{
     Cancel, Claim, Deletion, Error, Expired, ExpiryStep, Fenced, Follower, Heartbeat, NewProject,
     Progress, Redelivery, Standing, Store, TaskQuery, Tidied, Upkeep, WebhookClaim,
@@ -148,7 +152,7 @@ impl Faults {
             });
         }
         let result = match operation {
-            "record" | "complete" => self.write(call).await,
+            "record" | "complete" | "expire" => self.write(call).await,
             _ => call.await,
         };
         self.changes.send_modify(|changes| *changes += 1);
@@ -389,20 +393,32 @@ impl Store for FaultyStore {
     }
 }
 
-/// A blob store with faults: `put` and `get` may fail, and a `put` is a write like the others.
-#[derive(Debug)]
+/// A blob store with faults: `put`, `get` and `delete` may fail, and a `put` or a `delete` is a
+/// write like the others. Bytes are as old as the clock says that was moved by hand.
 pub struct FaultyBlobs {
     pub inner: Arc<dyn ObjectStore>,
     pub faults: Arc<Faults>,
+    pub clock: Arc<ManualClock>,
+    pub written: Mutex<HashMap<Path, SystemTime>>,
+}
+
+impl fmt::Debug for FaultyBlobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FaultyBlobs")
+    }
+}
+
+fn no_space() -> object_store::Error {
+    object_store::Error::Generic {
+        store: "faulty",
+        source: "no space left on device".into(),
+    }
 }
 
 impl FaultyBlobs {
     fn fail_if_planned(&self, operation: &'static str) -> object_store::Result<()> {
         if self.faults.takes_failure(operation) {
-            return Err(object_store::Error::Generic {
-                store: "faulty",
-                source: "no space left on device".into(),
-            });
+            return Err(no_space());
         }
         Ok(())
     }
@@ -423,9 +439,14 @@ impl ObjectStore for FaultyBlobs {
         options: PutOptions,
     ) -> object_store::Result<PutResult> {
         self.fail_if_planned("put")?;
-        self.faults
-            .write(self.inner.put_opts(location, payload, options))
-            .await
+        let put = async {
+            let millis = u64::try_from(self.clock.now().0).expect("after 1970");
+            let now = UNIX_EPOCH + Duration::from_millis(millis);
+            let stamp = (location.clone(), now);
+            self.written.lock().expect("no panic").extend([stamp]);
+            self.inner.put_opts(location, payload, options).await
+        };
+        self.faults.write(put).await
     }
 
     async fn put_multipart_opts(
@@ -449,11 +470,30 @@ impl ObjectStore for FaultyBlobs {
         &self,
         locations: BoxStream<'static, object_store::Result<Path>>,
     ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.inner.delete_stream(locations)
+        let (inner, faults) = (Arc::clone(&self.inner), Arc::clone(&self.faults));
+        let delete = move |location: object_store::Result<Path>| {
+            let (inner, faults) = (Arc::clone(&inner), Arc::clone(&faults));
+            async move {
+                let location = location?;
+                if faults.takes_failure("delete") {
+                    return Err(no_space());
+                }
+                faults.write(inner.delete(&location)).await?;
+                Ok(location)
+            }
+        };
+        locations.then(delete).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        let written = self.written.lock().expect("no panic").clone();
+        let aged = move |mut meta: ObjectMeta| {
+            if let Some(at) = written.get(&meta.location) {
+                meta.last_modified = (*at).into();
+            }
+            meta
+        };
+        self.inner.list(prefix).map_ok(aged).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {

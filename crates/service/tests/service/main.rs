@@ -7,6 +7,8 @@ mod crash;
 mod faults;
 mod files;
 mod inputs;
+mod janitor;
+mod janitor_lives;
 mod life;
 mod projects;
 mod stopping;
