@@ -4,7 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use tintype_store::SqliteStore;
@@ -28,6 +28,21 @@ impl DataFolder {
             .create(path)
             .with_context(|| format!("cannot use the data folder {}", path.display()))?;
         Ok(Self(path.to_owned()))
+    }
+
+    /// The folder at this path, which a service has used before.
+    ///
+    /// # Errors
+    /// When there is no database in it.
+    pub fn existing(path: &Path) -> anyhow::Result<Self> {
+        let data = Self(path.to_owned());
+        if !data.database().is_file() {
+            bail!(
+                "there is no data folder of a service at {}; name another one with --data",
+                path.display()
+            );
+        }
+        Ok(data)
     }
 
     /// Where it is.
@@ -56,11 +71,19 @@ impl DataFolder {
     /// # Errors
     /// When the folder cannot be used.
     pub fn blobs(&self) -> anyhow::Result<Arc<dyn ObjectStore>> {
-        let folder = self.0.join("blobs");
+        let folder = self.blob_folder();
         std::fs::create_dir_all(&folder).with_context(|| self.blame())?;
         let files = LocalFileSystem::new_with_prefix(&folder).with_context(|| self.blame())?;
         // A task must not outlive its picture: bytes are on the disk before the record says so.
-        Ok(Arc::new(files.with_fsync(true)))
+        // With the last file of a folder the folder goes.
+        Ok(Arc::new(
+            files.with_fsync(true).with_automatic_cleanup(true),
+        ))
+    }
+
+    /// Where they lie.
+    pub fn blob_folder(&self) -> PathBuf {
+        self.0.join("blobs")
     }
 
     fn database(&self) -> PathBuf {

@@ -7,12 +7,13 @@ use super::*;
 /// The help texts are read by people: a change of them is seen in review.
 #[test]
 fn help_reads_as_published() {
-    let paths: [&[&str]; 5] = [
+    let paths: [&[&str]; 6] = [
         &[],
         &["serve"],
         &["generate"],
         &["edit"],
         &["project", "create"],
+        &["tidy"],
     ];
     for path in paths {
         let mut command = Arguments::command().term_width(90);

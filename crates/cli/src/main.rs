@@ -14,9 +14,11 @@ mod models;
 mod picture_command;
 mod picture_file;
 mod project;
+mod retention;
 mod serve;
 mod settings;
 mod signals;
+mod tidy;
 
 /// Pictures from models of the FLUX family: an image service of your own, in one binary.
 #[derive(Debug, Parser)]
@@ -42,6 +44,11 @@ enum Command {
     /// Make and manage projects.
     #[command(subcommand)]
     Project(project::ProjectCommand),
+    /// Remove what is old and what nothing points at, once.
+    ///
+    /// A server does the same by itself every hour. It may be done while one runs on the same data
+    /// folder. [retention] in the configuration says what is old.
+    Tidy(tidy::TidyArguments),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
         Command::Generate(command) => command.run(),
         Command::Edit(command) => command.run(),
         Command::Project(command) => command.run(),
+        Command::Tidy(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

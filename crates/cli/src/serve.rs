@@ -11,6 +11,7 @@ use clap::Args;
 use tintype_domain::WorkerId;
 use tintype_server::{BaseUrl, Options, listen, router};
 use tintype_service::Service;
+use tintype_service::janitor::{Janitor, JanitorConfig, JanitorHandle};
 use tintype_service::worker::{Worker, WorkerConfig, WorkerHandle};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -100,6 +101,12 @@ flag over both:
   body_bytes = 33554432
   multipart_bytes = 105906176
 
+  [retention]            # \"30d\", \"12h\", \"90m\", or \"off\" to keep it for ever
+  outputs = \"30d\"        # the pictures of a task, from its end; its record stays
+  uploads = \"off\"        # uploaded files that no unfinished task names
+  records = \"off\"        # whole records of tasks
+  sweep_grace = \"24h\"    # files that no record points at
+
 In the environment these are TINTYPE_DANGER_ALLOW_PRIVATE_ADDRESSES, TINTYPE_LIMITS__BODY_BYTES and \
 so on. TINTYPE_LOG sets what is logged, such as debug or warn,tintype_server=info.
 
@@ -154,6 +161,7 @@ struct Running {
     /// Dropped to tell the server to stop.
     stop: oneshot::Sender<()>,
     worker: WorkerHandle,
+    janitor: JanitorHandle,
 }
 
 impl Running {
@@ -173,12 +181,17 @@ impl Running {
             },
             limits: settings.limits.clone(),
         };
+        let janitor = JanitorConfig {
+            blob_folder: Some(data.blob_folder()),
+            ..JanitorConfig::new(settings.retention.policy()?)
+        };
         let models = tokio::task::spawn_blocking(move || Models::open(&settings));
         let models = models.await.context("opening the models failed")??;
         let service = assembly::service(config, &data, store).await?;
         // Only now: keys that were shown by a start that failed would be lost.
         let new_keys = service.ensure_default_project().await?;
         let worker = spawn_worker(&service, &models);
+        let janitor = Janitor::new(service.clone(), janitor).spawn();
         greet(&Greeting {
             public_url: service.public_url(),
             data: data.path(),
@@ -195,12 +208,13 @@ impl Running {
             server,
             stop,
             worker,
+            janitor,
         })
     }
 
     async fn stop(self) {
         drop(self.stop);
-        let all = async { tokio::join!(self.worker.drain(), self.server) };
+        let all = async { tokio::join!(self.worker.drain(), self.janitor.drain(), self.server) };
         match tokio::time::timeout(STOP_TIMEOUT, all).await {
             Ok(_) => tracing::info!("stopped"),
             Err(_) => tracing::warn!("stopped in the middle; the rest runs after the next start"),

@@ -15,6 +15,8 @@ use tintype_server::Limits;
 use tintype_service::{AllowedTargets, GuardConfig, ServiceConfig};
 use url::Url;
 
+use crate::retention::RetentionSettings;
+
 /// The configuration file that is read without being named, in the working folder or in the data
 /// folder.
 const FILE_NAME: &str = "tintype.toml";
@@ -46,6 +48,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Bounds for fetching pictures from addresses that clients name.
     pub fetch: FetchSettings,
+    /// For how long things are kept.
+    pub retention: RetentionSettings,
 }
 
 /// What may differ from tool to tool.
@@ -89,6 +93,7 @@ impl Default for Settings {
             tools: BTreeMap::new(),
             limits: Limits::default(),
             fetch: FetchSettings::default(),
+            retention: RetentionSettings::default(),
         }
     }
 }
@@ -171,6 +176,7 @@ impl Settings {
         if self.threads == Some(0) {
             bail!("threads must be at least 1");
         }
+        self.retention.policy()?;
         Ok(())
     }
 
@@ -292,6 +298,14 @@ mod tests {
         assert!(failure("lisen = \"x\"").contains("lisen"));
         assert!(failure("threads = \"many\"").contains("threads"));
         assert!(failure("threads = 0").contains("threads"));
+        let wrong_time = failure("[retention]\noutputs = \"30 days\"");
+        assert!(wrong_time.contains("outputs"), "{wrong_time}");
+        assert!(
+            wrong_time.contains("30d"),
+            "it says how to write it: {wrong_time}"
+        );
+        assert!(failure("[retention]\noutputs = 30").contains("\"30d\""));
+        assert!(failure("[retention]\nsweep_grace = \"off\"").contains("sweep_grace"));
         let targets = failure("allowed_private_targets = [\"10.0.0.0/8\", \"a b\"]");
         assert!(
             targets.contains("allowed_private_targets: \"a b\" is neither"),

@@ -13,3 +13,4 @@ mod metadata;
 mod seeds;
 mod server;
 mod shell;
+mod tidy;
