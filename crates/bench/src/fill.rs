@@ -156,6 +156,8 @@ async fn complete(store: &SqliteStore, claimed: Claimed) -> anyhow::Result<()> {
 fn new_task(project: ProjectId) -> NewTask {
     let rng = &mut rand::rng();
     NewTask {
+        upload: None,
+        idempotency: None,
         uuid: uuid::Uuid::now_v7(),
         token: TaskToken::random(rng),
         project,

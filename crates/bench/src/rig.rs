@@ -50,6 +50,7 @@ pub(crate) fn tool() -> ToolSlug {
 pub(crate) fn run_request() -> RunRequest {
     let field = |(name, value): (&str, &str)| (name.to_owned(), RawValue::Json(value.into()));
     RunRequest {
+        idempotency_key: None,
         tool: tool(),
         inputs: PARAMETERS.into_iter().map(field).collect(),
         base_url: None,

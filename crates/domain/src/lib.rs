@@ -4,18 +4,24 @@
 //! draws random numbers by itself: time and randomness are arguments. The names on the wire
 //! (`task_postprocess_end` …) belong to the server crate.
 
+pub mod account;
 pub mod blob;
+pub mod fairness;
 pub mod file;
 pub mod id;
+pub mod idempotency;
+pub mod money;
 pub mod project;
 pub mod task;
 pub mod time;
 pub mod tool;
 pub mod webhook;
 
+pub use account::{Account, Price, Priced, Refusal};
 pub use blob::BlobKey;
 pub use file::{FileRecord, Folder, NewFile, OutputFile, safe_name};
 pub use id::{AccessKey, Epoch, FileId, ProjectId, TaskId, TaskToken, ToolSlug, WorkerId};
+pub use idempotency::{Fingerprint, Idempotency, IdempotencyKey, KeyError};
 pub use project::{AuthKind, Project};
 pub use task::{
     Event, EventKind, ExitCode, NewTask, Outcome, Stage, Task, TaskRef, TaskState, TaskTimes,

@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Epoch, FileId, OutputFile, ProjectId, TaskId, TaskToken, ToolSlug, UnixMillis};
+use crate::{
+    Epoch, FileId, Idempotency, NewFile, OutputFile, ProjectId, TaskId, TaskToken, ToolSlug,
+    UnixMillis,
+};
 
 /// Where a task stands. The order of the variants is the order of a life without trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -233,6 +236,10 @@ pub struct NewTask {
     /// Remarks that were made at submission (an ignored callback, say); shown in `debugerror`
     /// only if the run asks for it, always kept.
     pub warnings: Vec<String>,
+    /// The file that came with the request, recorded together with the task.
+    pub upload: Option<NewFile>,
+    /// What makes the request one that may be repeated.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// A task as the store keeps it.

@@ -14,4 +14,7 @@ pub struct ToolStats {
     pub failures: u64,
     /// When the newest was accepted.
     pub last_run: Option<UnixMillis>,
+    /// How long a successful run takes, from the worker's accept to the end of the engine's work:
+    /// the mean of the last ones. `None` before the first success.
+    pub mean_ms: Option<i64>,
 }

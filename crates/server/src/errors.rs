@@ -7,6 +7,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tintype_domain::Refusal;
 use tintype_service::{AuthError, DeleteError, ServiceError, StopError, SubmitError, UploadError};
 use utoipa::ToSchema;
 
@@ -45,6 +46,12 @@ pub enum Kind {
     FileRequired,
     /// No such folder in this project.
     UnknownFolder,
+    /// As many tasks of the project as allowed wait or run.
+    ConcurrencyLimit,
+    /// The project's balance does not cover the run.
+    InsufficientBalance,
+    /// Another request was sent with the same idempotency key.
+    KeyReused,
     /// The service cannot do its part right now; the same call may work later.
     Unavailable,
     /// A fault of the service.
@@ -74,7 +81,7 @@ const fn row(kind: Kind, code: u32, status: StatusCode, sentence: &'static str) 
 }
 
 /// The table.
-pub const TABLE: [Row; 17] = [
+pub const TABLE: [Row; 20] = [
     row(
         Kind::Credentials,
         0,
@@ -159,6 +166,24 @@ pub const TABLE: [Row; 17] = [
         1,
         StatusCode::OK,
         "There is no such folder.",
+    ),
+    row(
+        Kind::ConcurrencyLimit,
+        96,
+        StatusCode::OK,
+        "You have reached your concurrent task limit.",
+    ),
+    row(
+        Kind::InsufficientBalance,
+        97,
+        StatusCode::OK,
+        "Insufficient balance.",
+    ),
+    row(
+        Kind::KeyReused,
+        0,
+        StatusCode::OK,
+        "The Idempotency-Key was used for another request.",
     ),
     row(
         Kind::Unavailable,
@@ -291,6 +316,14 @@ impl From<SubmitError> for ApiError {
         match error {
             SubmitError::UnknownTool => Self::new(Kind::UnknownTool),
             SubmitError::Invalid(sentences) => Self::with_sentences(Kind::InvalidInputs, sentences),
+            SubmitError::Refused(refusal) => {
+                let kind = match refusal {
+                    Refusal::ConcurrencyLimit { .. } => Kind::ConcurrencyLimit,
+                    Refusal::InsufficientBalance { .. } => Kind::InsufficientBalance,
+                    Refusal::KeyReused => Kind::KeyReused,
+                };
+                Self::with_sentences(kind, vec![refusal.to_string()])
+            }
             SubmitError::Service(error) => error.into(),
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use tintype_domain::{AuthKind, ProjectId, TaskId, TaskToken, ToolSlug};
+use tintype_domain::{AuthKind, IdempotencyKey, ProjectId, Refusal, TaskId, TaskToken, ToolSlug};
 
 /// What a client sent to prove itself, exactly as it arrived.
 #[derive(Debug, Clone)]
@@ -82,6 +82,8 @@ pub struct RunRequest {
     /// Where the addresses in a report of the end begin, if the operator named no address: the
     /// one that the client used. `None`: [`crate::Service::public_url`].
     pub base_url: Option<String>,
+    /// With a key the request may be repeated: for a day it gives the first answer again.
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// An accepted task. It is in the store already.
@@ -102,6 +104,9 @@ pub enum SubmitError {
     /// The inputs do not fit; one sentence for each fault.
     #[error("{}", .0.join(" "))]
     Invalid(Vec<String>),
+    /// A limit of the project forbids it, or another request had its key.
+    #[error("{0}")]
+    Refused(Refusal),
     /// Nothing was accepted, and the same call may work later.
     #[error(transparent)]
     Service(#[from] ServiceError),

@@ -13,6 +13,7 @@ pub mod janitor;
 mod networks;
 mod preprocess;
 mod projects;
+mod repeats;
 mod samples;
 mod sealing;
 mod service;

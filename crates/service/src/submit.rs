@@ -4,7 +4,8 @@ use bytes::Bytes;
 use rand::Rng;
 use serde_json::Value;
 use tintype_catalog::{ImageReference, Inputs, Role, Tool};
-use tintype_domain::{FileId, NewTask, TaskToken, ToolSlug};
+use tintype_domain::{FileId, Idempotency, NewTask, Task, TaskToken, ToolSlug};
+use tintype_store::Error;
 use url::Url;
 use uuid::Uuid;
 
@@ -34,8 +35,9 @@ struct Request {
 }
 
 impl Service {
-    /// Accepts a run: checks its inputs, keeps the files that came with it, and queues the task.
-    /// When this returns, the task is in the store.
+    /// Accepts a run: checks its inputs, keeps the file that came with it, and queues the task.
+    /// When this returns, the task is in the store. Of a request that is repeated under its
+    /// idempotency key nothing is kept again; the task of the first one is the answer.
     ///
     /// A `callbackUrl` that is not an absolute http(s) address never fails a run: it is ignored,
     /// with a warning that is kept with the task. `projectid` and fields that the tool does not
@@ -46,15 +48,19 @@ impl Service {
     pub async fn submit(
         &self,
         principal: &Principal,
-        run: RunRequest,
+        mut run: RunRequest,
     ) -> Result<Submitted, SubmitError> {
+        let idempotency = self.idempotency(&mut run).await?;
+        if let Some(idempotency) = &idempotency
+            && let Some(first) = self.first_of(principal, idempotency).await?
+        {
+            return Ok(first);
+        }
         let slug = &run.tool;
         let tool = self.catalog.tool(slug).ok_or(SubmitError::UnknownTool)?;
         let mut request = self.sort(principal, tool, run.inputs);
         let mut inputs = tool.validate(&request.fields).map_err(sentences)?;
-        if let Some(upload) = self.upload_of(principal, tool, &mut inputs, &mut request.uploads)? {
-            self.keep_upload(upload).await?;
-        }
+        let upload = self.upload_of(principal, tool, &mut inputs, &mut request.uploads)?;
         inputs.settle_seed(|| self.rng().random_range(0..RANDOM_SEED_END));
         let mut task = self.draw_task(
             principal,
@@ -64,17 +70,48 @@ impl Service {
             request.warnings,
         );
         task.callback_base_url = run.base_url;
-        let task = self
-            .store
-            .submit(task, self.now())
-            .await
-            .map_err(crate::ServiceError::from)?;
-        self.queued.notify_one();
-        tracing::info!(task.id = %task.id, project.id = %principal.project, tool.name = %slug, "queued");
-        Ok(Submitted {
-            task: task.id,
-            token: task.token,
-        })
+        task.idempotency = idempotency;
+        if let Some(Upload { record, bytes }) = upload {
+            self.write_blob(&record.blob_key, bytes).await?;
+            task.upload = Some(record);
+        }
+        self.queue(task).await
+    }
+
+    /// What came of the first request with this key.
+    async fn first_of(
+        &self,
+        principal: &Principal,
+        idempotency: &Idempotency,
+    ) -> Result<Option<Submitted>, SubmitError> {
+        let first = self.store.repeated(principal.project, idempotency).await;
+        Ok(first.map_err(not_accepted)?.map(Submitted::from))
+    }
+
+    /// Queues a task whose file is in the blob store. The file is on record together with the
+    /// task, and is removed if there is no such task in the end.
+    async fn queue(&self, task: NewTask) -> Result<Submitted, SubmitError> {
+        let (uuid, project, tool) = (task.uuid, task.project, task.tool.clone());
+        let blob_key = task.upload.as_ref().map(|file| file.blob_key.clone());
+        let submitted = self.store.submit(task, self.now()).await;
+        match &submitted {
+            Ok(task) if task.uuid == uuid => {
+                self.queued.notify_one();
+                tracing::info!(task.id = %task.id, project.id = %project, tool.name = %tool, "queued");
+            }
+            // The first of two requests at the same time has its own copy of the file.
+            Ok(_) | Err(Error::Refused(_)) => self.discard(blob_key).await,
+            // It may be on record all the same.
+            Err(_) => {}
+        }
+        submitted.map(Submitted::from).map_err(not_accepted)
+    }
+
+    /// Removes bytes that nobody knows. If that fails they stay, unknown, until they are swept.
+    async fn discard(&self, blob_key: Option<String>) {
+        if let Err(error) = self.delete_blobs(blob_key.into_iter().collect()).await {
+            tracing::warn!(error = %error, "a file that is not needed was not removed");
+        }
     }
 
     fn sort(&self, principal: &Principal, tool: &Tool, raw: RawInputs) -> Request {
@@ -181,7 +218,25 @@ impl Service {
             callback_url,
             callback_base_url: None,
             warnings,
+            upload: None,
+            idempotency: None,
         }
+    }
+}
+
+impl From<Task> for Submitted {
+    fn from(task: Task) -> Self {
+        Self {
+            task: task.id,
+            token: task.token,
+        }
+    }
+}
+
+fn not_accepted(error: Error) -> SubmitError {
+    match error {
+        Error::Refused(refusal) => SubmitError::Refused(refusal),
+        error => SubmitError::Service(error.into()),
     }
 }
 

@@ -209,6 +209,8 @@ fn new_task(project: ProjectId) -> NewTask {
         callback_url: None,
         callback_base_url: None,
         warnings: Vec::new(),
+        upload: None,
+        idempotency: None,
     }
 }
 

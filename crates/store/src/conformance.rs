@@ -8,20 +8,24 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::json;
 use tintype_domain::{
-    AccessKey, AuthKind, Epoch, Event, EventKind, ExitCode, FileId, NewTask, Outcome, OutputFile,
-    ProjectId, Task, TaskId, TaskRef, TaskState, TaskToken, ToolSlug, UnixMillis, WorkerId,
+    AccessKey, Account, AuthKind, Epoch, Event, EventKind, ExitCode, FileId, NewTask, Outcome,
+    OutputFile, ProjectId, Task, TaskId, TaskRef, TaskState, TaskToken, ToolSlug, UnixMillis,
+    WorkerId,
 };
 
-use crate::{Claim, Error, Fenced, NewProject, Progress, Store};
+use crate::{AccountChange, Claim, Error, Fenced, NewProject, Progress, Store};
 
 mod cancel;
+mod fairness;
 mod follow;
 mod history;
 mod life;
+mod limits;
 mod outbox;
 mod queue;
 mod reads;
 mod registry;
+mod repeats;
 mod retention;
 mod stats;
 
@@ -104,6 +108,24 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         outbox::a_report_is_sent_again_on_demand_under_the_same_id,
         outbox::reports_are_listed_newest_first_and_filtered,
         outbox::the_attempts_that_are_kept_are_bounded,
+        limits::a_new_project_has_no_limits,
+        limits::a_concurrency_limit_holds_against_a_race,
+        limits::a_balance_is_never_promised_twice,
+        limits::only_a_success_is_paid_for_and_once,
+        limits::prices_are_each_tool_s_or_everyone_s,
+        fairness::a_flood_delays_another_s_first_task_by_less_than_ten,
+        fairness::shares_follow_the_weights,
+        fairness::a_slow_tool_uses_up_more_of_a_share,
+        fairness::a_higher_priority_always_goes_first,
+        fairness::a_new_priority_is_that_of_the_waiting_tasks_too,
+        fairness::a_task_that_is_queued_again_keeps_its_place,
+        fairness::the_front_of_the_queue_is_what_is_claimed_next,
+        repeats::a_repeated_request_gives_the_first_task,
+        repeats::a_key_is_its_project_s_own,
+        repeats::keys_are_forgotten_after_a_day,
+        repeats::duplicates_at_the_same_time_give_one_task,
+        repeats::a_refused_request_uses_up_no_key,
+        repeats::the_file_of_a_request_is_recorded_with_its_task,
         registry::project_names_and_keys_are_unique,
         registry::a_nonce_counts_once_for_each_project_and_time,
         registry::files_are_found_by_address_and_by_name,
@@ -168,6 +190,30 @@ impl Bench {
         let claimed = self.claim(START).await;
         let mut own = claimed.into_iter().filter(|task| task.id == submitted.id);
         own.next().expect("the new task is claimed")
+    }
+
+    /// Claims one of the tasks that are queued.
+    async fn claim_one_of_many(&self) -> Task {
+        let claimed = self.store.claim(claim_until(after(10)), START).await;
+        claimed.expect("claim").pop().expect("a task is queued")
+    }
+
+    /// Makes another project.
+    async fn project(&self, name: &str) -> ProjectId {
+        let project = self.store.create_project(new_project(name), START).await;
+        project.expect("a project").id
+    }
+
+    /// What the project may use, and what it uses.
+    pub(crate) async fn account(&self) -> Account {
+        let account = self.store.account(self.project).await.expect("account");
+        account.expect("every project has one")
+    }
+
+    /// Changes that.
+    pub(crate) async fn change(&self, change: AccountChange) -> Account {
+        let changed = self.store.change_account(self.project, change).await;
+        changed.expect("change")
     }
 
     /// Lets all leases of `now` and earlier run out.
@@ -254,6 +300,8 @@ pub(crate) fn new_task(project: ProjectId) -> NewTask {
         callback_url: None,
         callback_base_url: None,
         warnings: Vec::new(),
+        upload: None,
+        idempotency: None,
     }
 }
 

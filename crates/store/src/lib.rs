@@ -6,8 +6,9 @@
 
 use async_trait::async_trait;
 use tintype_domain::{
-    AttemptReport, Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile,
-    Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, Webhook, WorkerId,
+    Account, AttemptReport, Epoch, Event, FileId, FileRecord, Folder, Idempotency, NewFile,
+    NewTask, Outcome, OutputFile, Price, Priced, Project, ProjectId, Refusal, Task, TaskId,
+    TaskRef, ToolSlug, ToolStats, UnixMillis, Webhook, WorkerId,
 };
 
 #[cfg(any(test, feature = "conformance"))]
@@ -47,6 +48,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The task is not queued: a limit of its project, or another request under its key.
+    #[error("{0}")]
+    Refused(Refusal),
     /// Nothing was changed, and the same call may work later (a full disk, a busy file).
     #[error("the store cannot write right now: {reason}")]
     Unavailable {
@@ -76,6 +80,34 @@ pub struct NewProject {
     pub allowed_networks: Vec<String>,
     /// Whether a nonce may be used once only.
     pub strict_nonce: bool,
+}
+
+/// What is to change in a project; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountChange {
+    /// See [`Account::concurrency`].
+    pub concurrency: Option<Option<u32>>,
+    /// See [`Account::balance_micros`].
+    pub balance: Option<BalanceChange>,
+    /// See [`Account::weight`]; for tasks that are queued from now on.
+    pub weight: Option<u32>,
+    /// See [`Account::priority`]; for tasks that wait, too.
+    pub priority: Option<i32>,
+    /// New prices, for tasks that are queued from now on; `None` takes one off the list.
+    pub prices: Vec<(Priced, Option<i64>)>,
+    /// See [`Project::strict_nonce`].
+    pub strict_nonce: Option<bool>,
+}
+
+/// What is to become of a balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BalanceChange {
+    /// None is kept any more.
+    Unlimited,
+    /// It is this many millionths.
+    Set(i64),
+    /// It grows by this many; [`Error::Rejected`] if there is none.
+    Add(i64),
 }
 
 /// A claim: who asks, for how much, for how long.
@@ -197,10 +229,41 @@ pub trait Store: Send + Sync + 'static {
         keep_after: UnixMillis,
     ) -> Result<bool, Error>;
 
-    /// Queues a task; with it, in one transaction, its first event.
+    /// What a project may use and what it uses.
+    async fn account(&self, project: ProjectId) -> Result<Option<Account>, Error>;
+
+    /// Changes what a project may use, at once; returns the account as it is then.
+    async fn change_account(
+        &self,
+        project: ProjectId,
+        change: AccountChange,
+    ) -> Result<Account, Error>;
+
+    /// A project's price list.
+    async fn prices(&self, project: ProjectId) -> Result<Vec<Price>, Error>;
+
+    /// Queues a task; with it, in one transaction, its first event, the file that came with it,
+    /// its count among its project's, and the reservation of its price, which is fixed now.
+    /// [`Error::Refused`] if a limit of the project forbids it.
+    ///
+    /// With an idempotency key that the project has used already, for the same request, nothing
+    /// is queued: the task of then comes back as it stands (it has another uuid). If it was for
+    /// another request, that is refused.
     async fn submit(&self, task: NewTask, now: UnixMillis) -> Result<Task, Error>;
 
-    /// Gives out queued tasks, oldest first; each comes back accepted, with a new epoch, and one
+    /// What [`Store::submit`] would give for an idempotency key that was used already; `None` if it
+    /// was not.
+    async fn repeated(
+        &self,
+        project: ProjectId,
+        idempotency: &Idempotency,
+    ) -> Result<Option<Task>, Error>;
+
+    /// The queued tasks that are next, in the order in which [`Store::claim`] gives them out.
+    async fn queue_front(&self, limit: usize) -> Result<Vec<TaskId>, Error>;
+
+    /// Gives out queued tasks: those of the highest priority first, and among them each project's
+    /// in turn, as [`tintype_domain::fairness`] says; a project's own oldest first. Each comes back accepted, with a new epoch, and one
     /// more attempt counted. Dropping this call half-way may leave tasks claimed by nobody until
     /// their lease runs out: await it.
     async fn claim(&self, claim: Claim, now: UnixMillis) -> Result<Vec<Task>, Error>;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tintype_domain::{
-    AttemptReport, Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome, OutputFile,
-    Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis, Webhook,
+    Account, AttemptReport, Epoch, Event, FileId, FileRecord, Folder, Idempotency, NewFile,
+    NewTask, Outcome, OutputFile, Price, Project, ProjectId, Task, TaskId, TaskRef, ToolSlug,
+    ToolStats, UnixMillis, Webhook,
 };
 
 use self::batch::Batch;
@@ -20,11 +21,12 @@ use self::writer::Writer;
 use crate::follow::Feed;
 use crate::retention::{Expired, ExpiryStep, Mode, Tidied, Upkeep};
 use crate::{
-    Cancel, Claim, Deletion, Error, Fenced, Follower, Heartbeat, NewProject, Progress, Redelivery,
-    Standing, Store, TaskQuery, WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery,
-    WebhookRef,
+    AccountChange, Cancel, Claim, Deletion, Error, Fenced, Follower, Heartbeat, NewProject,
+    Progress, Redelivery, Standing, Store, TaskQuery, WebhookClaim, WebhookDelivery, WebhookNext,
+    WebhookQuery, WebhookRef,
 };
 
+mod accounts;
 mod batch;
 mod connection;
 mod error;
@@ -39,6 +41,7 @@ mod owner;
 mod queue;
 mod readers;
 mod registry;
+mod repeats;
 mod retention;
 mod rows;
 mod tasks;
@@ -162,7 +165,8 @@ impl Store for SqliteStore {
     async fn submit(&self, task: NewTask, now: UnixMillis) -> Result<Task, Error> {
         self.writer
             .run(move |connection| tasks::submit(connection, task, now))
-            .await
+            .await?
+            .map_err(Error::Refused)
     }
 
     async fn claim(&self, claim: Claim, now: UnixMillis) -> Result<Vec<Task>, Error> {
@@ -252,6 +256,46 @@ impl Store for SqliteStore {
 
     async fn tool_stats(&self) -> Result<Vec<(ToolSlug, ToolStats)>, Error> {
         self.readers.run(tool_stats::all).await
+    }
+
+    async fn repeated(
+        &self,
+        project: ProjectId,
+        idempotency: &Idempotency,
+    ) -> Result<Option<Task>, Error> {
+        let idempotency = idempotency.clone();
+        let known = self
+            .readers
+            .run(move |connection| tasks::repeated(connection, project, &idempotency));
+        known.await?.transpose().map_err(Error::Refused)
+    }
+
+    async fn queue_front(&self, limit: usize) -> Result<Vec<TaskId>, Error> {
+        self.readers
+            .run(move |connection| queue::front(connection, limit))
+            .await
+    }
+
+    async fn account(&self, project: ProjectId) -> Result<Option<Account>, Error> {
+        self.readers
+            .run(move |connection| accounts::find(connection, project))
+            .await
+    }
+
+    async fn change_account(
+        &self,
+        project: ProjectId,
+        change: AccountChange,
+    ) -> Result<Account, Error> {
+        self.writer
+            .run(move |connection| accounts::change(connection, project, &change))
+            .await
+    }
+
+    async fn prices(&self, project: ProjectId) -> Result<Vec<Price>, Error> {
+        self.readers
+            .run(move |connection| accounts::prices(connection, project))
+            .await
     }
 
     async fn history(

@@ -34,7 +34,10 @@ pub(super) fn operation(
             |tool| format!("{}\n\n{}", tool.description, endpoint.description),
         ),
     });
-    let parameters = path_parameters(path);
+    let mut parameters = path_parameters(path);
+    if matches!(endpoint.takes, Takes::ToolInputs) {
+        parameters.push(idempotency_key());
+    }
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -174,6 +177,17 @@ fn path_parameters(path: &str) -> Vec<Value> {
         json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}})
     });
     parameters.collect()
+}
+
+/// The header with which a run may be sent again.
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "For 24 hours, the same request with the same key gives the first answer again \
+                        and runs nothing. Another request with the key is refused.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    })
 }
 
 /// A line to paste into a shell that knows the key, the nonce and the signature.

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use tintype_domain::ToolSlug;
+use axum::http::HeaderValue;
+use tintype_domain::{IdempotencyKey, KeyError, ToolSlug};
 use tintype_service::RunRequest;
 
 use crate::app::App;
@@ -28,8 +29,17 @@ pub(super) const ENDPOINT: Endpoint = Endpoint {
         shape: Shape::of::<RunAnswer>(),
         example: samples::accepted,
     },
-    refusals: &[Kind::UnknownTool, Kind::InvalidInputs],
+    refusals: &[
+        Kind::UnknownTool,
+        Kind::InvalidInputs,
+        Kind::ConcurrencyLimit,
+        Kind::InsufficientBalance,
+        Kind::KeyReused,
+    ],
 };
+
+/// With it a client may send a request again whose answer it did not see.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) async fn run(
     State(app): State<App>,
@@ -38,10 +48,17 @@ pub(super) async fn run(
     request: Request,
 ) -> Result<Json<RunAnswer>, ApiError> {
     let Path((owner, model)) = path.map_err(|_| ApiError::new(Kind::UnknownPath))?;
+    let keys: Vec<HeaderValue> = request
+        .headers()
+        .get_all(IDEMPOTENCY_KEY)
+        .iter()
+        .cloned()
+        .collect();
     let call = app.admit(remote, request, Purpose::Run).await?;
     // What the operator configured may change until the task ends; what a client used may not.
     let from_request = call.base_url != app.service.public_url();
     let request = RunRequest {
+        idempotency_key: key(keys)?,
         tool: ToolSlug::new(owner, model),
         inputs: call.inputs.raw,
         base_url: from_request.then_some(call.base_url),
@@ -53,4 +70,18 @@ pub(super) async fn run(
         socketaccesstoken: submitted.token.0,
         result: true,
     }))
+}
+
+/// The one key that a client sent, if it sent any.
+fn key(values: Vec<HeaderValue>) -> Result<Option<IdempotencyKey>, ApiError> {
+    let [value] = values.as_slice() else {
+        return values.first().map_or(Ok(None), |_| Err(unusable_key()));
+    };
+    let key = IdempotencyKey::parse(value.as_bytes());
+    key.map(Some).map_err(|_| unusable_key())
+}
+
+fn unusable_key() -> ApiError {
+    let sentence = format!("{} {KeyError}", Kind::InvalidInputs.row().sentence);
+    ApiError::with_sentences(Kind::InvalidInputs, vec![sentence])
 }

@@ -6,6 +6,7 @@ mod authentication;
 mod bodies;
 mod files;
 mod house;
+mod idempotency;
 mod isolation;
 mod reference;
 mod sockets;

@@ -168,6 +168,7 @@ impl Bench {
         inputs: RawInputs,
     ) -> Result<Submitted, SubmitError> {
         let request = RunRequest {
+            idempotency_key: None,
             tool: tool.clone(),
             inputs,
             base_url: None,

@@ -15,16 +15,16 @@ use object_store::{
     ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use tintype_domain::{
-    AttemptReport, BlobKey, Epoch, Event, FileId, FileRecord, Folder, NewFile, NewTask, Outcome,
-    OutputFile, Project, ProjectId, Task, TaskId, TaskRef, ToolSlug, ToolStats, UnixMillis,
-    Webhook,
+    Account, AttemptReport, BlobKey, Epoch, Event, FileId, FileRecord, Folder, Idempotency,
+    NewFile, NewTask, Outcome, OutputFile, Price, Project, ProjectId, Task, TaskId, TaskRef,
+    ToolSlug, ToolStats, UnixMillis, Webhook,
 };
 use tintype_service::Clock;
 use tintype_service::test_support::ManualClock;
 use tintype_store::{
-    Cancel, Claim, Deletion, Error, Expired, ExpiryStep, Fenced, Follower, Heartbeat, NewProject,
-    Progress, Redelivery, Standing, Store, TaskQuery, Tidied, Upkeep, WebhookClaim,
-    WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
+    AccountChange, Cancel, Claim, Deletion, Error, Expired, ExpiryStep, Fenced, Follower,
+    Heartbeat, NewProject, Progress, Redelivery, Standing, Store, TaskQuery, Tidied, Upkeep,
+    WebhookClaim, WebhookDelivery, WebhookNext, WebhookQuery, WebhookRef,
 };
 use tokio::sync::watch;
 
@@ -203,6 +203,36 @@ impl Store for FaultyStore {
         self.faults
             .call("submit", self.inner.submit(task, now))
             .await
+    }
+
+    async fn account(&self, project: ProjectId) -> Result<Option<Account>, Error> {
+        self.inner.account(project).await
+    }
+
+    async fn change_account(
+        &self,
+        project: ProjectId,
+        change: AccountChange,
+    ) -> Result<Account, Error> {
+        self.inner.change_account(project, change).await
+    }
+
+    async fn prices(&self, project: ProjectId) -> Result<Vec<Price>, Error> {
+        self.inner.prices(project).await
+    }
+
+    async fn repeated(
+        &self,
+        project: ProjectId,
+        idempotency: &Idempotency,
+    ) -> Result<Option<Task>, Error> {
+        let repeated = self.inner.repeated(project, idempotency);
+        self.faults.call("repeated", repeated).await
+    }
+
+    async fn queue_front(&self, limit: usize) -> Result<Vec<TaskId>, Error> {
+        let front = self.inner.queue_front(limit);
+        self.faults.call("queue_front", front).await
     }
 
     async fn claim(&self, claim: Claim, now: UnixMillis) -> Result<Vec<Task>, Error> {

@@ -242,7 +242,7 @@ async fn a_text_that_comes_as_a_file_is_a_text() {
 #[tokio::test]
 async fn a_full_disk_accepts_nothing_and_the_same_call_works_later() {
     let bench = Bench::new().await;
-    for operation in ["put", "add_file", "submit"] {
+    for operation in ["put", "submit"] {
         let run = || {
             let mut fields = raw(json!({ "prompt": "x" }));
             fields.push(part("inputImage", "a.png", picture(2, 2, ImageFormat::Png)));

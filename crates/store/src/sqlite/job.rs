@@ -9,6 +9,7 @@ use tintype_domain::{
     task::transition,
 };
 
+use super::accounts::{self, Settlement};
 use super::batch::Batch;
 use super::history::History;
 use super::{outbox, outputs, rows, tool_stats};
@@ -19,6 +20,22 @@ use crate::Error;
 pub(super) struct Lease {
     pub(super) worker: WorkerId,
     pub(super) until: UnixMillis,
+}
+
+/// Where a task stands in the queue: the highest priority first, then the lowest tag, then the
+/// lowest number. It is kept when the task is queued again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) priority: i32,
+    pub(super) start_tag: i64,
+}
+
+/// A task that is being queued: its place, and what it will cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) task: TaskId,
+    pub(super) place: Place,
+    pub(super) price_micros: i64,
 }
 
 /// A row of `job`.
@@ -32,6 +49,9 @@ pub(super) struct Job {
     /// Of running tasks, exactly.
     pub(super) lease: Option<Lease>,
     pub(super) cancel_requested: bool,
+    pub(super) place: Place,
+    price_micros: i64,
+    cost_micros: i64,
     exit_code: Option<ExitCode>,
     debug_error: String,
     history: History,
@@ -41,7 +61,7 @@ impl Job {
     /// Queues a task that was just recorded.
     pub(super) fn insert(
         batch: &Batch<'_>,
-        task: TaskId,
+        entry: Entry,
         now: UnixMillis,
     ) -> Result<TaskTimes, Error> {
         let state = TaskState::Queued;
@@ -49,18 +69,21 @@ impl Job {
         let number = history.push(state, now);
         batch
             .prepare_cached(
-                "INSERT INTO job (task, state, created_at, last_event, history) \
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO job (task, state, created_at, priority, start_tag, price_micros, \
+                 last_event, history) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute((
-                task.0,
+                entry.task.0,
                 rows::state_word(state),
                 now.0,
+                entry.place.priority,
+                entry.place.start_tag,
+                entry.price_micros,
                 history.last(),
                 history.bytes(),
             ))?;
         batch.tell(Event {
-            task,
+            task: entry.task,
             number,
             at: now,
             kind: EventKind::Entered { state },
@@ -111,6 +134,12 @@ impl Job {
                 until: UnixMillis(until),
             }),
             cancel_requested: row.get("cancel_requested")?,
+            place: Place {
+                priority: row.get("priority")?,
+                start_tag: row.get("start_tag")?,
+            },
+            price_micros: row.get("price_micros")?,
+            cost_micros: row.get("cost_micros")?,
             exit_code: row.get::<_, Option<i32>>("exit_code")?.map(ExitCode),
             debug_error: row.get("debug_error")?,
             history: History::from_row(row)?,
@@ -134,6 +163,7 @@ impl Job {
         }
         if to.is_final() {
             outbox::report_end(batch, self.task, at)?;
+            self.settle(batch)?;
         }
         batch.tell(Event {
             task: self.task,
@@ -157,6 +187,18 @@ impl Job {
     /// The latest time that is known of it, through all attempts: nothing happens before.
     pub(super) fn latest(&self) -> UnixMillis {
         self.times.latest().max(self.history.latest())
+    }
+
+    /// What was reserved is given back, and a success is paid for. A final state is entered once.
+    fn settle(&mut self, connection: &Connection) -> Result<(), Error> {
+        let succeeded = self.exit_code == Some(ExitCode::SUCCESS);
+        self.cost_micros = if succeeded { self.price_micros } else { 0 };
+        let settlement = Settlement {
+            task: self.task,
+            price_micros: self.price_micros,
+            cost_micros: self.cost_micros,
+        };
+        accounts::settle(connection, &settlement)
     }
 
     /// Ends the task: the last states that it has not been through, its result and its outputs.
@@ -190,7 +232,12 @@ impl Job {
             }
         }
         if let Some(exit_code) = self.exit_code {
-            tool_stats::count_end(batch, self.task, exit_code)?;
+            let ended = self.times.ended.unwrap_or(now);
+            let duration_ms = self
+                .times
+                .accepted
+                .map_or(0, |accepted| ended.0 - accepted.0);
+            tool_stats::count_end(batch, self.task, exit_code, duration_ms)?;
         }
         let last_states = [
             TaskState::Ended,
@@ -219,7 +266,7 @@ impl Job {
                  started_at = :started, ended_at = :ended, \
                  postprocess_started_at = :postprocess_started, \
                  postprocess_ended_at = :postprocess_ended, cancelled_at = :cancelled, \
-                 exit_code = :exit_code, debug_error = :debug_error, \
+                 exit_code = :exit_code, debug_error = :debug_error, cost_micros = :cost_micros, \
                  last_event = :last_event, history = :history \
                  WHERE task = :task",
             )?
@@ -244,6 +291,7 @@ impl Job {
                 ":debug_error": self.debug_error,
                 ":last_event": self.history.last(),
                 ":history": self.history.bytes(),
+                ":cost_micros": self.cost_micros,
             })?;
         Ok(())
     }

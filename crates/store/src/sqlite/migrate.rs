@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_folder.sql"),
     include_str!("migrations/0004_webhook.sql"),
     include_str!("migrations/0005_history.sql"),
+    include_str!("migrations/0006_limits.sql"),
 ];
 
 /// The version that this program writes.

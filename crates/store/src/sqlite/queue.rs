@@ -7,7 +7,7 @@ use tintype_domain::{
 
 use super::batch::Batch;
 use super::job::{Job, Lease};
-use super::tasks;
+use super::{accounts, tasks};
 use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress, Standing};
 
 /// Tasks that one reap looks after, so that no batch of writes waits long for it.
@@ -15,15 +15,16 @@ const REAPED_AT_ONCE: i64 = 1_000;
 
 /// Each of these walks a partial index of its own, however many tasks have ended (a test looks at
 /// the plans).
-pub(super) const QUEUED: &str =
-    "SELECT task FROM job WHERE state = 'queued' AND attempts < ?1 ORDER BY task LIMIT ?2";
+pub(super) const QUEUED: &str = "SELECT task FROM job WHERE state = 'queued' AND attempts < ?1 ORDER BY priority DESC, start_tag, task LIMIT ?2";
+pub(super) const FRONT: &str = "SELECT task FROM job WHERE state = 'queued' \
+     ORDER BY priority DESC, start_tag, task LIMIT ?1";
 pub(super) const EXPIRED: &str = "SELECT task FROM job WHERE lease_until IS NOT NULL \
      AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2";
 pub(super) const EXHAUSTED: &str = "SELECT task FROM job WHERE state = 'queued' AND attempts > 0 \
      AND attempts >= ?1 LIMIT ?2";
 pub(super) const RUNNING: &str = "SELECT task FROM job WHERE lease_until IS NOT NULL";
 
-/// Gives out queued tasks, oldest first.
+/// Gives out queued tasks: those of the highest priority, each project's in turn.
 pub(super) fn claim(batch: &Batch<'_>, claim: &Claim, now: UnixMillis) -> Result<Vec<Task>, Error> {
     let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
     let queued = ids(batch, QUEUED, (claim.max_attempts, limit))?;
@@ -38,9 +39,16 @@ pub(super) fn claim(batch: &Batch<'_>, claim: &Claim, now: UnixMillis) -> Result
             until: claim.lease_until,
         });
         job.save(batch)?;
+        accounts::advance(batch, job.place)?;
         claimed.push(tasks::load(batch, task)?);
     }
     Ok(claimed)
+}
+
+/// The tasks that are next, in the order in which they will be given out.
+pub(super) fn front(connection: &Connection, limit: usize) -> Result<Vec<TaskId>, Error> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    ids(connection, FRONT, (limit,))
 }
 
 /// Moves leases. A lease that ran out but was not reaped yet is revived.

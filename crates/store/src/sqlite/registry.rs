@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use tintype_domain::{FileId, FileRecord, NewFile, Project, ProjectId, UnixMillis};
 
-use super::{folders, rows};
+use super::{accounts, folders, rows};
 use crate::{Error, NewProject};
 
 /// Makes a project.
@@ -37,8 +37,10 @@ pub(super) fn create_project(
             project.strict_nonce,
             now.0,
         ))?;
+    let id = ProjectId(connection.last_insert_rowid());
+    accounts::open(connection, id)?;
     Ok(Project {
-        id: ProjectId(connection.last_insert_rowid()),
+        id,
         name: project.name,
         api_key: project.api_key,
         sealed_secret: project.sealed_secret,

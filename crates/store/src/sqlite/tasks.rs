@@ -1,16 +1,71 @@
 //! Submitting and reading tasks.
 
 use rusqlite::{Connection, OptionalExtension, named_params};
-use tintype_domain::{Epoch, NewTask, ProjectId, Task, TaskId, TaskRef, TaskState, UnixMillis};
+use tintype_domain::{
+    Epoch, Idempotency, NewTask, ProjectId, Refusal, Task, TaskId, TaskRef, TaskState, TaskTimes,
+    UnixMillis,
+};
 
 use super::batch::Batch;
-use super::job::Job;
-use super::{outputs, rows, tool_stats};
+use super::job::{Entry, Job};
+use super::{accounts, outputs, registry, repeats, rows, tool_stats};
 use crate::{Error, MAX_PAGE, TaskQuery};
 
-/// Records a task and queues it.
-pub(super) fn submit(batch: &Batch<'_>, task: NewTask, now: UnixMillis) -> Result<Task, Error> {
-    batch
+/// Records a task and queues it; one that was asked for before, under the same key, comes back as
+/// it is. Everything that may refuse it is looked at before anything is written.
+pub(super) fn submit(
+    batch: &Batch<'_>,
+    task: NewTask,
+    now: UnixMillis,
+) -> Result<Result<Task, Refusal>, Error> {
+    if let Some(idempotency) = &task.idempotency
+        && let Some(known) = repeated(batch, task.project, idempotency)?
+    {
+        return Ok(known);
+    }
+    let applicant = match accounts::admit(batch, task.project, &task.tool)? {
+        Ok(applicant) => applicant,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let price_micros = applicant.price_micros;
+    let mean_ms = tool_stats::count_run(batch, &task.tool, now)?;
+    let place = applicant.enter(batch, mean_ms)?;
+    let id = insert(batch, &task)?;
+    let entry = Entry {
+        task: id,
+        place,
+        price_micros,
+    };
+    let times = Job::insert(batch, entry, now)?;
+    if let Some(upload) = &task.upload {
+        registry::add_file(batch, upload)?;
+    }
+    if let Some(idempotency) = &task.idempotency {
+        repeats::remember(batch, task.project, idempotency, id, now)?;
+    }
+    Ok(Ok(queued(id, task, times)))
+}
+
+/// What came of an earlier request with this key, if there was one.
+pub(super) fn repeated(
+    connection: &Connection,
+    project: ProjectId,
+    idempotency: &Idempotency,
+) -> Result<Option<Result<Task, Refusal>>, Error> {
+    let Idempotency {
+        key, keep_after, ..
+    } = idempotency;
+    let Some(first) = repeats::find(connection, project, key, *keep_after)? else {
+        return Ok(None);
+    };
+    if first.fingerprint != idempotency.fingerprint {
+        return Ok(Some(Err(Refusal::KeyReused)));
+    }
+    Ok(Some(Ok(load(connection, first.task)?)))
+}
+
+fn insert(connection: &Connection, task: &NewTask) -> Result<TaskId, Error> {
+    connection
         .prepare_cached(
             "INSERT INTO task (uuid, token, project, tool_owner, tool_model, parameters, \
              output_folder, callback_url, warnings, callback_base_url) \
@@ -28,10 +83,11 @@ pub(super) fn submit(batch: &Batch<'_>, task: NewTask, now: UnixMillis) -> Resul
             rows::to_json(&task.warnings),
             &task.callback_base_url,
         ))?;
-    let id = TaskId(batch.last_insert_rowid());
-    let times = Job::insert(batch, id, now)?;
-    tool_stats::count_run(batch, &task.tool, now)?;
-    Ok(Task {
+    Ok(TaskId(connection.last_insert_rowid()))
+}
+
+fn queued(id: TaskId, task: NewTask, times: TaskTimes) -> Task {
+    Task {
         id,
         uuid: task.uuid,
         token: task.token,
@@ -50,7 +106,7 @@ pub(super) fn submit(batch: &Batch<'_>, task: NewTask, now: UnixMillis) -> Resul
         output_folder: task.output_folder,
         callback_url: task.callback_url,
         warnings: task.warnings,
-    })
+    }
 }
 
 /// The number of a task, if the project (when given) owns it.

@@ -1,6 +1,6 @@
 //! Databases of earlier programs.
 
-use tintype_domain::{TaskId, TaskState, ToolSlug, ToolStats, UnixMillis};
+use tintype_domain::{Account, TaskId, TaskState, ToolSlug, ToolStats, UnixMillis};
 
 use super::*;
 use crate::conformance::{state_of, success};
@@ -34,12 +34,20 @@ async fn the_runs_of_earlier_programs_are_counted() {
     let place = Place::new();
     first_program(&place, "");
 
-    let stats = place.open().tool_stats().await.expect("stats");
+    let store = place.open();
+    let account = store.account(ProjectId(1)).await.expect("account");
+    let expected = Account {
+        active: 2,
+        ..Account::default()
+    };
+    assert_eq!(account, Some(expected), "its unfinished tasks are counted");
+    let stats = store.tool_stats().await.expect("stats");
     let of_first = ToolStats {
         runs: 5,
         successes: 2,
         failures: 1,
         last_run: Some(UnixMillis(30)),
+        mean_ms: None,
     };
     let of_second = ToolStats {
         runs: 1,

@@ -4,12 +4,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tintype_domain::{
-    Epoch, Event, EventKind, ExitCode, Outcome, Task, TaskId, TaskRef, TaskState, UnixMillis,
+    Account, Epoch, Event, EventKind, ExitCode, Outcome, Priced, Task, TaskId, TaskRef, TaskState,
+    UnixMillis,
 };
 
 use super::*;
 use crate::conformance::{START, claim_until, new_task, state_of, success};
-use crate::{Cancel, Claim, Error, Fenced, Follower, Heartbeat, Progress, Standing};
+use crate::{
+    AccountChange, BalanceChange, Cancel, Claim, Error, Fenced, Follower, Heartbeat, Progress,
+    Standing,
+};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -43,6 +47,11 @@ enum Operation {
     },
     Wait {
         millis: i64,
+    },
+    Limit {
+        concurrency: Option<u32>,
+        price_micros: i64,
+        added_micros: i64,
     },
     Restart,
 }
@@ -88,6 +97,11 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(task, standing)| Operation::Cancel { task, standing }),
         3 => (1..4_u32).prop_map(|max_attempts| Operation::Reap { max_attempts }),
         2 => (-2..7_i64).prop_map(|millis| Operation::Wait { millis }),
+        1 => (proptest::option::of(1..9_u32), 0..40_i64, 0..90_i64).prop_map(
+            |(concurrency, price_micros, added_micros)| {
+                Operation::Limit { concurrency, price_micros, added_micros }
+            }
+        ),
         1 => Just(Operation::Restart),
     ]
 }
@@ -101,10 +115,11 @@ struct Known {
     lease_until: Option<UnixMillis>,
     cancel_requested: bool,
     exit_code: Option<ExitCode>,
+    price_micros: i64,
 }
 
 impl Known {
-    fn queued() -> Self {
+    fn queued(price_micros: i64) -> Self {
         Self {
             state: TaskState::Queued,
             epoch: 0,
@@ -112,6 +127,7 @@ impl Known {
             lease_until: None,
             cancel_requested: false,
             exit_code: None,
+            price_micros,
         }
     }
 
@@ -131,6 +147,11 @@ impl Known {
         self.leave(next, None);
     }
 
+    fn cost_micros(&self) -> i64 {
+        let succeeded = self.exit_code == Some(ExitCode::SUCCESS);
+        if succeeded { self.price_micros } else { 0 }
+    }
+
     fn agrees_with(&self, task: &Task) -> bool {
         let outputs = usize::from(self.exit_code == Some(ExitCode::SUCCESS));
         self.state == task.state
@@ -138,6 +159,7 @@ impl Known {
             && self.cancel_requested == task.cancel_requested
             && self.exit_code == task.exit_code
             && outputs == task.outputs.len()
+            && self.cost_micros() == task.cost_micros
     }
 }
 
@@ -148,18 +170,29 @@ struct Pair {
     follower: Follower,
     known: Vec<Known>,
     now: UnixMillis,
+    concurrency: Option<u32>,
+    price_micros: i64,
+    paid_in_micros: i64,
 }
 
 impl Pair {
     async fn new() -> Self {
         let place = Place::new();
-        let store = place.open();
+        let bench = bench(&place.open()).await;
+        let penniless = AccountChange {
+            balance: Some(BalanceChange::Set(0)),
+            ..AccountChange::default()
+        };
+        bench.change(penniless).await;
         Self {
-            bench: Some(bench(&store).await),
-            follower: store.follow(),
+            follower: bench.store.follow(),
+            bench: Some(bench),
             place,
             known: Vec::new(),
             now: START,
+            concurrency: None,
+            price_micros: 0,
+            paid_in_micros: 0,
         }
     }
 
@@ -189,14 +222,21 @@ impl Pair {
 
     async fn apply(&mut self, operation: &Operation) {
         match operation {
-            Operation::Submit => {
-                let submitted = self
-                    .bench()
-                    .store
-                    .submit(new_task(self.bench().project), self.now);
-                let id = submitted.await.expect("submit").id;
-                self.known.push(Known::queued());
-                assert_eq!(id, TaskId(self.known.len() as i64));
+            Operation::Submit => self.submit().await,
+            Operation::Limit {
+                concurrency,
+                price_micros,
+                added_micros,
+            } => {
+                (self.concurrency, self.price_micros) = (*concurrency, *price_micros);
+                self.paid_in_micros += added_micros;
+                let change = AccountChange {
+                    concurrency: Some(*concurrency),
+                    balance: Some(BalanceChange::Add(*added_micros)),
+                    prices: vec![(Priced::Any, Some(*price_micros))],
+                    ..AccountChange::default()
+                };
+                self.bench().change(change).await;
             }
             Operation::Wait { millis } => self.now = self.now.plus_millis(*millis),
             Operation::Restart => self.restart(),
@@ -216,6 +256,33 @@ impl Pair {
             Operation::Cancel { task, standing } => {
                 self.cancel(task.index(self.known.len()), *standing).await;
             }
+        }
+    }
+
+    async fn submit(&mut self) {
+        let task = new_task(self.bench().project);
+        let submitted = self.bench().store.submit(task, self.now).await;
+        if self.account().admit(self.price_micros).is_err() {
+            assert!(matches!(submitted, Err(Error::Refused(_))), "{submitted:?}");
+            return;
+        }
+        self.known.push(Known::queued(self.price_micros));
+        let id = submitted.expect("submit").id;
+        assert_eq!(id, TaskId(self.known.len() as i64));
+    }
+
+    /// The account that follows from the tasks: what was paid in is what is left and what the
+    /// tasks cost that succeeded.
+    fn account(&self) -> Account {
+        let spent_micros = self.known.iter().map(Known::cost_micros).sum();
+        let active = self.known.iter().filter(|known| !known.state.is_final());
+        Account {
+            concurrency: self.concurrency,
+            balance_micros: Some(self.paid_in_micros - spent_micros),
+            active: active.clone().count() as u64,
+            reserved_micros: active.map(|known| known.price_micros).sum(),
+            spent_micros,
+            ..Account::default()
         }
     }
 
@@ -397,6 +464,7 @@ impl Pair {
             assert!(known.agrees_with(&task), "{known:?} is not {task:?}");
             assert_times_in_order(&task);
         }
+        assert_eq!(self.bench().account().await, self.account());
     }
 
     /// The histories tell the same story, and so does what was heard: each ends where its task
@@ -420,8 +488,14 @@ impl Pair {
 
     /// All that a follower has heard since the last start.
     async fn heard(&mut self) -> Vec<Event> {
-        let last = self.bench().submit().await.id;
-        self.known.push(Known::queued());
+        let free = Operation::Limit {
+            concurrency: None,
+            price_micros: 0,
+            added_micros: 0,
+        };
+        Box::pin(self.apply(&free)).await;
+        self.submit().await;
+        let last = id_of(self.known.len() - 1);
         let mut heard = Vec::new();
         while heard.last().is_none_or(|event: &Event| event.task != last) {
             heard.extend_from_slice(&self.follower.next().await.expect("it keeps up"));

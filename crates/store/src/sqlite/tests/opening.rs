@@ -1,9 +1,11 @@
 //! Opening: what is kept, what is taken back, and what is refused.
 
-use tintype_domain::{Epoch, TaskRef, TaskState};
+use tintype_domain::{
+    Epoch, Fingerprint, Idempotency, IdempotencyKey, NewTask, TaskRef, TaskState,
+};
 
 use super::*;
-use crate::conformance::{after, new_task, state_of, success};
+use crate::conformance::{START, after, new_task, state_of, success};
 use crate::sqlite::migrate::CURRENT_VERSION;
 use crate::sqlite::owner::OwnerLock;
 use crate::{Cancel, Error, Fenced, Standing};
@@ -196,4 +198,26 @@ async fn others_on_the_machine_cannot_read_the_tokens() {
         let mode = metadata.expect("the file is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_request_is_still_known_by_its_key_after_a_restart() {
+    let place = Place::new();
+    let first = bench(&place.open()).await;
+    let task = NewTask {
+        idempotency: Some(Idempotency {
+            key: IdempotencyKey::parse(b"key").expect("a good key"),
+            fingerprint: Fingerprint([7; 32]),
+            keep_after: START,
+        }),
+        ..new_task(first.project)
+    };
+    let submitted = first.store.submit(task.clone(), START).await;
+    let submitted = submitted.expect("submit");
+    let project = first.project;
+    drop(first);
+    let second = place.reopen(project);
+    let again = second.store.submit(task, START).await.expect("submit");
+    assert_eq!(again, submitted);
+    assert_eq!(second.account().await.active, 1);
 }

@@ -83,6 +83,7 @@ async fn the_queue_is_found_through_its_indexes() {
     let store = place.open();
     let plans = [
         (queue::QUEUED, "job_queued"),
+        (queue::FRONT, "COVERING INDEX job_queued"),
         (queue::EXPIRED, "job_leased"),
         (queue::EXHAUSTED, "job_retried"),
         (queue::RUNNING, "job_leased"),

@@ -1,0 +1,278 @@
+//! What projects may use and what they use: one row for each, kept true by the writes themselves.
+//!
+//! A task is admitted and counted where it is queued, and settled where it enters its final
+//! state, in the transactions that do so: no race overshoots a limit, and a price is paid once.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use tintype_domain::fairness::{Tags, Turn, USUAL_COST_MS};
+use tintype_domain::{Account, Price, Priced, ProjectId, Refusal, TaskId, ToolSlug};
+
+use super::job::Place;
+use crate::{AccountChange, BalanceChange, Error};
+
+/// The price of all tools that have none of their own.
+const ANY_TOOL: &str = "*";
+
+/// A project that wants to queue a task, as it stands.
+pub(super) struct Applicant {
+    project: ProjectId,
+    account: Account,
+    finish_tag: i64,
+    virtual_time: i64,
+    pub(super) price_micros: i64,
+}
+
+/// Opens the account of a project that is being made: without limits.
+pub(super) fn open(connection: &Connection, project: ProjectId) -> Result<(), Error> {
+    connection
+        .prepare_cached("INSERT INTO account (project) VALUES (?1)")?
+        .execute((project.0,))?;
+    Ok(())
+}
+
+/// A project's account.
+pub(super) fn find(connection: &Connection, project: ProjectId) -> Result<Option<Account>, Error> {
+    let account = connection
+        .prepare_cached("SELECT * FROM account WHERE project = ?1")?
+        .query_row((project.0,), account)
+        .optional()?;
+    Ok(account)
+}
+
+fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+    Ok(Account {
+        concurrency: row.get("concurrency")?,
+        balance_micros: row.get("balance_micros")?,
+        weight: row.get("weight")?,
+        priority: row.get("priority")?,
+        active: row.get("active")?,
+        reserved_micros: row.get("reserved_micros")?,
+        spent_micros: row.get("spent_micros")?,
+    })
+}
+
+/// Looks whether a project may queue a run of a tool. Nothing is written.
+pub(super) fn admit(
+    connection: &Connection,
+    project: ProjectId,
+    tool: &ToolSlug,
+) -> Result<Result<Applicant, Refusal>, Error> {
+    let applicant = connection
+        .prepare_cached(
+            "SELECT account.*, coalesce( \
+                 (SELECT price_micros FROM price WHERE project = ?1 AND tool = ?2), \
+                 (SELECT price_micros FROM price WHERE project = ?1 AND tool = ?3), 0) AS price, \
+             coalesce((SELECT tag FROM virtual_time WHERE priority = account.priority), 0) \
+                 AS virtual_time \
+             FROM account WHERE project = ?1",
+        )?
+        .query_row((project.0, tool.to_string(), ANY_TOOL), |row| {
+            Ok(Applicant {
+                project,
+                account: account(row)?,
+                finish_tag: row.get("finish_tag")?,
+                virtual_time: row.get("virtual_time")?,
+                price_micros: row.get("price")?,
+            })
+        })
+        .optional()?
+        .ok_or_else(|| unknown(project))?;
+    let admitted = applicant.account.admit(applicant.price_micros);
+    Ok(admitted.map(|()| applicant))
+}
+
+impl Applicant {
+    /// Counts a task that is being queued, reserves its price, and gives its place in the queue.
+    pub(super) fn enter(
+        self,
+        connection: &Connection,
+        mean_ms: Option<i64>,
+    ) -> Result<Place, Error> {
+        let turn = Turn {
+            virtual_time: self.virtual_time,
+            last_finish: self.finish_tag,
+            cost_ms: mean_ms.unwrap_or(USUAL_COST_MS),
+            weight: self.account.weight,
+        };
+        let Tags { start, finish } = turn.tags();
+        connection
+            .prepare_cached(
+                "UPDATE account SET active = active + 1, \
+                 reserved_micros = reserved_micros + ?2, finish_tag = ?3 WHERE project = ?1",
+            )?
+            .execute((self.project.0, self.price_micros, finish))?;
+        Ok(Place {
+            priority: self.account.priority,
+            start_tag: start,
+        })
+    }
+}
+
+/// A task that has come to its end.
+pub(super) struct Settlement {
+    pub(super) task: TaskId,
+    /// What was reserved for it.
+    pub(super) price_micros: i64,
+    /// What it costs in the end.
+    pub(super) cost_micros: i64,
+}
+
+/// Gives back what was reserved for a task, and takes what it costs.
+pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result<(), Error> {
+    let settled = connection
+        .prepare_cached(
+            "UPDATE account SET active = active - 1, reserved_micros = reserved_micros - ?2, \
+             spent_micros = spent_micros + ?3, balance_micros = balance_micros - ?3 \
+             WHERE project = (SELECT project FROM task WHERE id = ?1)",
+        )?
+        .execute((
+            settlement.task.0,
+            settlement.price_micros,
+            settlement.cost_micros,
+        ))?;
+    if settled == 1 {
+        return Ok(());
+    }
+    Err(Error::Corrupt {
+        reason: format!("the project of task {} has no account", settlement.task),
+    })
+}
+
+/// The virtual time moves on to a task that is given out. It never goes back: a task that was
+/// queued again has an old tag.
+pub(super) fn advance(connection: &Connection, place: Place) -> Result<(), Error> {
+    connection
+        .prepare_cached(
+            "INSERT INTO virtual_time (priority, tag) VALUES (?1, ?2) \
+             ON CONFLICT (priority) DO UPDATE SET tag = excluded.tag \
+             WHERE excluded.tag > virtual_time.tag",
+        )?
+        .execute((place.priority, place.start_tag))?;
+    Ok(())
+}
+
+/// Changes what a project may use; returns the account as it is then.
+pub(super) fn change(
+    connection: &Connection,
+    project: ProjectId,
+    change: &AccountChange,
+) -> Result<Account, Error> {
+    let before = find(connection, project)?.ok_or_else(|| unknown(project))?;
+    let mut after = before.clone();
+    after.concurrency = change.concurrency.unwrap_or(before.concurrency);
+    after.weight = change.weight.unwrap_or(before.weight);
+    after.priority = change.priority.unwrap_or(before.priority);
+    after.balance_micros = balance(before.balance_micros, change.balance)?;
+    if after.priority != before.priority {
+        move_to_class(connection, project, after.priority)?;
+    }
+    connection
+        .prepare_cached(
+            "UPDATE account SET concurrency = ?2, balance_micros = ?3, weight = ?4, \
+             priority = ?5 WHERE project = ?1",
+        )?
+        .execute((
+            project.0,
+            after.concurrency,
+            after.balance_micros,
+            after.weight,
+            after.priority,
+        ))?;
+    for (of, micros) in &change.prices {
+        set_price(connection, project, of, *micros)?;
+    }
+    if let Some(strict_nonce) = change.strict_nonce {
+        connection
+            .prepare_cached("UPDATE project SET strict_nonce = ?2 WHERE id = ?1")?
+            .execute((project.0, strict_nonce))?;
+    }
+    Ok(after)
+}
+
+fn balance(before: Option<i64>, change: Option<BalanceChange>) -> Result<Option<i64>, Error> {
+    let added = match change {
+        None => return Ok(before),
+        Some(BalanceChange::Unlimited) => return Ok(None),
+        Some(BalanceChange::Set(micros)) => return Ok(Some(micros)),
+        Some(BalanceChange::Add(micros)) => before.and_then(|before| before.checked_add(micros)),
+    };
+    added.map(Some).ok_or_else(|| Error::Rejected {
+        reason: "there is no balance to add to, or the sum is too large: set one".to_owned(),
+    })
+}
+
+/// A project's queued tasks go to the present of another priority, their distances kept, and the
+/// tasks that follow come after them.
+fn move_to_class(connection: &Connection, project: ProjectId, priority: i32) -> Result<(), Error> {
+    let queued = "SELECT job.task FROM job JOIN task ON task.id = job.task \
+                  WHERE job.state = 'queued' AND task.project = ?1";
+    let (first, finish_tag, present): (Option<i64>, i64, i64) = connection.query_row(
+        &format!(
+            "SELECT (SELECT min(start_tag) FROM job WHERE task IN ({queued})), finish_tag, \
+             coalesce((SELECT tag FROM virtual_time WHERE priority = ?2), 0) \
+             FROM account WHERE project = ?1"
+        ),
+        (project.0, priority),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let moved = present.saturating_sub(first.unwrap_or(finish_tag));
+    connection.execute(
+        &format!(
+            "UPDATE job SET priority = ?2, start_tag = start_tag + ?3 WHERE task IN ({queued})"
+        ),
+        (project.0, priority, moved),
+    )?;
+    connection.execute(
+        "UPDATE account SET finish_tag = ?2 WHERE project = ?1",
+        (project.0, finish_tag.saturating_add(moved)),
+    )?;
+    Ok(())
+}
+
+fn set_price(
+    connection: &Connection,
+    project: ProjectId,
+    of: &Priced,
+    micros: Option<i64>,
+) -> Result<(), Error> {
+    let tool = match of {
+        Priced::Any => ANY_TOOL.to_owned(),
+        Priced::Tool(tool) => tool.to_string(),
+    };
+    match micros {
+        Some(micros) => connection
+            .prepare_cached(
+                "INSERT INTO price (project, tool, price_micros) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (project, tool) DO UPDATE SET price_micros = excluded.price_micros",
+            )?
+            .execute((project.0, tool, micros))?,
+        None => connection
+            .prepare_cached("DELETE FROM price WHERE project = ?1 AND tool = ?2")?
+            .execute((project.0, tool))?,
+    };
+    Ok(())
+}
+
+/// A project's price list.
+pub(super) fn prices(connection: &Connection, project: ProjectId) -> Result<Vec<Price>, Error> {
+    let mut statement = connection
+        .prepare_cached("SELECT tool, price_micros FROM price WHERE project = ?1 ORDER BY tool")?;
+    let prices = statement.query_map((project.0,), |row| {
+        let tool: String = row.get(0)?;
+        let of = match tool.split_once('/') {
+            Some((owner, model)) => Priced::Tool(ToolSlug::new(owner, model)),
+            None => Priced::Any,
+        };
+        Ok(Price {
+            of,
+            micros: row.get(1)?,
+        })
+    })?;
+    Ok(prices.collect::<rusqlite::Result<_>>()?)
+}
+
+fn unknown(project: ProjectId) -> Error {
+    Error::Rejected {
+        reason: format!("there is no project {project}"),
+    }
+}
