@@ -38,6 +38,8 @@ pub(crate) struct Assignment {
 pub(crate) struct Seen {
     /// Good answers.
     pub(crate) answers: u64,
+    /// One of those.
+    pub(crate) answer: String,
     /// Other answers.
     pub(crate) refused: u64,
     /// One of those.
@@ -66,6 +68,7 @@ impl Seen {
     fn add(&mut self, other: Self) {
         self.answers += other.answers;
         self.refused += other.refused;
+        self.answer = other.answer;
         self.refusal = other.refusal;
         self.latencies_us.extend(other.latencies_us);
     }
@@ -141,6 +144,7 @@ impl Client<'_> {
             let latency = due.elapsed();
             if answer.is_good {
                 seen.answers += 1;
+                seen.answer = answer.text;
                 seen.latencies_us
                     .push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
             } else {

@@ -1,5 +1,6 @@
 //! The requests, and the measurement of a server that runs already.
 
+use anyhow::Context;
 use serde_json::json;
 
 use crate::clients::{Assignment, Seen};
@@ -37,7 +38,11 @@ pub async fn bench_remote(options: &Options, remote: &Remote) -> anyhow::Result<
         p50_ms: Some(run.latency_ms(500)),
         p99_ms: Some(run.latency_ms(990)),
     });
-    let requests = vec![detail_request(&remote.address, &headers, "1")];
+    let requests = vec![detail_request(
+        &remote.address,
+        &headers,
+        &token_in(&run.answer)?,
+    )];
     let (peak, processor_us) = remote.measure(options, requests.clone(), None).await?;
     let half_of_peak = Some(peak.rate() / 2.0);
     let (half, _) = remote.measure(options, requests, half_of_peak).await?;
@@ -51,6 +56,15 @@ pub async fn bench_remote(options: &Options, remote: &Remote) -> anyhow::Result<
         p99_at_half_ms: Some(half.latency_ms(990)),
     });
     Ok(report.text())
+}
+
+/// The token in the answer to a run.
+fn token_in(answer: &str) -> anyhow::Result<String> {
+    let answer: serde_json::Value = serde_json::from_str(answer)?;
+    let token = answer["socketaccesstoken"].as_str();
+    Ok(token
+        .context("a run was answered without a token")?
+        .to_owned())
 }
 
 impl Remote {

@@ -7,13 +7,14 @@ use super::*;
 /// The help texts are read by people: a change of them is seen in review.
 #[test]
 fn help_reads_as_published() {
-    let paths: [&[&str]; 6] = [
+    let paths: &[&[&str]] = &[
         &[],
         &["serve"],
         &["generate"],
         &["edit"],
         &["project", "create"],
         &["tidy"],
+        &["bench", "api"],
     ];
     for path in paths {
         let mut command = Arguments::command().term_width(90);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod assembly;
+mod bench;
 mod data_folder;
 mod edit;
 mod generate;
@@ -49,6 +50,9 @@ enum Command {
     /// A server does the same by itself every hour. It may be done while one runs on the same data
     /// folder. [retention] in the configuration says what is old.
     Tidy(tidy::TidyArguments),
+    /// Measure what the service costs on this machine.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Edit(command) => command.run(),
         Command::Project(command) => command.run(),
         Command::Tidy(command) => command.run(),
+        Command::Bench(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 //! Tests wait by asking the API again, with bounds that only a hung server reaches.
 
 mod bad_input;
+mod bench;
 mod client;
 mod commands;
 mod first_start;

@@ -140,6 +140,11 @@ impl Server {
         Client::new(&self.url, self.keys.clone().expect("a first start"))
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// A folder as this server sees it, whatever disks it has to itself.
     pub fn folder(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.process.id()));
