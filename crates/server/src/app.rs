@@ -2,15 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 use tintype_domain::Task;
 use tintype_service::{Credentials, Principal, Service};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::{BodyReader, Inputs, Purpose, refuse};
-use crate::errors::ApiError;
+use crate::errors::{ApiError, Kind};
 use crate::limits::Limits;
 use crate::reference::Reference;
 use crate::wire::{Surroundings, WireTask};
@@ -43,6 +45,8 @@ pub(crate) struct App {
     /// What the service says of itself.
     pub(crate) reference: Arc<Reference>,
     base_url: BaseUrl,
+    socket_life: Duration,
+    sockets: Arc<Semaphore>,
 }
 
 /// A request that was let in.
@@ -64,7 +68,20 @@ impl App {
             bodies,
             reference,
             base_url: options.base_url,
+            socket_life: options.limits.socket_life(),
+            sockets: Arc::new(Semaphore::new(options.limits.sockets)),
         }
+    }
+
+    /// A place for one more websocket, until the answer is dropped.
+    pub(crate) fn socket_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = Arc::clone(&self.sockets).try_acquire_owned();
+        place.map_err(|_| ApiError::new(Kind::TooManySockets))
+    }
+
+    /// How long a websocket may show no life.
+    pub(crate) fn socket_life(&self) -> Duration {
+        self.socket_life
     }
 
     /// Lets a request in and reads its body, in this order.

@@ -20,6 +20,10 @@ pub enum Kind {
     Credentials,
     /// No such path, or not with this method.
     UnknownPath,
+    /// The websocket's address, asked for in another way.
+    SocketExpected,
+    /// No place for one more websocket.
+    TooManySockets,
     /// A body that cannot be read as anything.
     UnreadableBody,
     /// A body over the limit.
@@ -81,7 +85,7 @@ const fn row(kind: Kind, code: u32, status: StatusCode, sentence: &'static str) 
 }
 
 /// The table.
-pub const TABLE: [Row; 20] = [
+pub const TABLE: [Row; 22] = [
     row(
         Kind::Credentials,
         0,
@@ -93,6 +97,18 @@ pub const TABLE: [Row; 20] = [
         0,
         StatusCode::NOT_FOUND,
         "Error parsing url.",
+    ),
+    row(
+        Kind::SocketExpected,
+        0,
+        StatusCode::UPGRADE_REQUIRED,
+        "This is the address of the websocket: connect to it with a websocket client.",
+    ),
+    row(
+        Kind::TooManySockets,
+        0,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too many websockets are open. Please try again later.",
     ),
     row(
         Kind::UnreadableBody,

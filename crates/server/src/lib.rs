@@ -16,7 +16,9 @@ pub mod listen;
 mod openapi;
 mod reference;
 mod routes;
+mod socket;
 pub mod wire;
+pub mod wire_events;
 pub mod wire_files;
 pub mod wire_tools;
 

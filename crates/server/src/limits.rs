@@ -18,8 +18,13 @@ pub struct Limits {
     pub body_total_seconds: u64,
     /// Seconds for the head of a request.
     pub head_seconds: u64,
-    /// Connections at once.
+    /// Connections at once, without websockets.
     pub connections: usize,
+    /// Websockets at once.
+    pub sockets: usize,
+    /// Seconds that a websocket may show no life: a client that neither says nor takes anything
+    /// for this long is gone. It is pinged twice in this time.
+    pub socket_life_seconds: u64,
 }
 
 impl Default for Limits {
@@ -36,6 +41,10 @@ impl Default for Limits {
             // that polls just when its connection is closed sees a failure.
             head_seconds: 60,
             connections: 1024,
+            // An idle one takes less than 10 kB; the operating system's limit of open files is
+            // mostly reached first.
+            sockets: 16_384,
+            socket_life_seconds: 60,
         }
     }
 }
@@ -47,6 +56,10 @@ impl Limits {
 
     pub(crate) fn body_total(&self) -> Duration {
         Duration::from_secs(self.body_total_seconds)
+    }
+
+    pub(crate) fn socket_life(&self) -> Duration {
+        Duration::from_secs(self.socket_life_seconds.max(1))
     }
 
     pub(crate) fn head(&self) -> Duration {
@@ -66,6 +79,16 @@ pub(crate) const TOOLS_LISTED: u64 = 100;
 
 /// Bytes of a request's head: keys, a signature and what browsers and proxies add fit ten times.
 pub(crate) const HEAD_BYTES: usize = 64 << 10;
+
+/// Bytes of a message from a client on a websocket: a token and two flags fit twenty times.
+pub(crate) const SOCKET_MESSAGE_BYTES: usize = 4 << 10;
+
+/// Bytes of a websocket's read buffer, which every idle one holds: messages are a tenth of it.
+pub(crate) const SOCKET_BUFFER_BYTES: usize = 1 << 10;
+
+/// Bytes that may wait for one websocket: an event with its pictures' records or one preview fits
+/// several times.
+pub(crate) const SOCKET_WAITING_BYTES: usize = 1 << 20;
 
 /// Headers of a request.
 pub(crate) const HEADERS: usize = 100;

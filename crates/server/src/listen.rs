@@ -34,7 +34,7 @@ pub async fn serve(
 ) {
     let most = u32::try_from(limits.connections).unwrap_or(u32::MAX).max(1);
     let connections = Arc::new(Semaphore::new(most as usize));
-    let (stopping, stopped) = watch::channel(());
+    let (stop_all, _) = watch::channel(false);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -52,7 +52,7 @@ pub async fn serve(
                 let connection = Connection {
                     stream,
                     remote,
-                    stopped: stopped.clone(),
+                    stopping: Stopping(Some(stop_all.subscribe())),
                 };
                 let (builder, router) = (builder.clone(), router.clone());
                 tokio::spawn(async move {
@@ -69,9 +69,9 @@ pub async fn serve(
         }
     }
     drop(listener);
-    drop(stopping);
-    // Every connection holds a permit: all of them back means that all have ended.
-    if tokio::time::timeout(grace, connections.acquire_many(most))
+    stop_all.send_replace(true);
+    // Every connection and every websocket listens for the stop until it has ended.
+    if tokio::time::timeout(grace, stop_all.closed())
         .await
         .is_err()
     {
@@ -79,23 +79,47 @@ pub async fn serve(
     }
 }
 
+/// Tells those who serve a connection that the service stops. While one of these is held, the
+/// stop waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopping(Option<watch::Receiver<bool>>);
+
+impl Stopping {
+    /// Where nothing stops: without sockets of our own underneath.
+    pub(crate) fn never() -> Self {
+        Self(None)
+    }
+
+    /// Waits for the stop.
+    pub(crate) async fn wait(&mut self) {
+        match &mut self.0 {
+            // An error says that the service is gone, which means the same.
+            Some(stop) => drop(stop.wait_for(|&stopping| stopping).await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
 struct Connection {
     stream: TcpStream,
     remote: SocketAddr,
-    stopped: watch::Receiver<()>,
+    stopping: Stopping,
 }
 
 impl Connection {
     /// Answers requests until the client leaves, or until the one in hand is answered when the
     /// service stops.
     async fn serve(mut self, builder: http1::Builder, router: Router) -> hyper::Result<()> {
-        let service = service_fn(|request| answer(router.clone(), self.remote, request));
+        let (remote, stopping) = (self.remote, self.stopping.clone());
+        let service = service_fn(|request| {
+            let (router, stopping) = (router.clone(), stopping.clone());
+            answer(router, remote, stopping, request)
+        });
         let connection = builder.serve_connection(TokioIo::new(self.stream), service);
         let mut connection = pin!(connection.with_upgrades());
         tokio::select! {
             done = connection.as_mut() => return done,
-            // An error says that the sender is gone: that is the signal.
-            _ = self.stopped.changed() => connection.as_mut().graceful_shutdown(),
+            () = self.stopping.wait() => connection.as_mut().graceful_shutdown(),
         }
         connection.await
     }
@@ -120,9 +144,12 @@ async fn accept(
 async fn answer(
     router: Router,
     remote: SocketAddr,
+    stopping: Stopping,
     request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let mut request: Request = request.map(axum::body::Body::new);
     request.extensions_mut().insert(ConnectInfo(remote));
+    // A websocket outlives its request.
+    request.extensions_mut().insert(stopping);
     router.oneshot(request).await
 }

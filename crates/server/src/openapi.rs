@@ -99,7 +99,12 @@ fn schemas(endpoints: &[Endpoint]) -> Value {
 /// The answers that every endpoint shares, by the kind of failure.
 fn failures() -> Value {
     let mut failures = Map::new();
-    for kind in ALWAYS.into_iter().chain([Kind::UnknownPath]) {
+    let others = [
+        Kind::UnknownPath,
+        Kind::SocketExpected,
+        Kind::TooManySockets,
+    ];
+    for kind in ALWAYS.into_iter().chain(others) {
         let row = kind.row();
         if row.status.is_success() {
             continue;

@@ -22,6 +22,7 @@ mod submit;
 pub mod test_support;
 mod tools;
 mod uploads;
+pub mod watch;
 pub mod worker;
 
 pub use api::{

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::cause::root_cause;
 use crate::guarded::{GuardConfig, GuardedClient};
+use crate::watch::Hub;
 use crate::{Clock, Principal, SealingKey, ServiceError};
 
 /// What an operator decides.
@@ -78,6 +79,8 @@ pub struct Service {
     /// that hear nothing learn of it with their next heartbeat.
     pub(crate) stops: watch::Sender<()>,
     pub(crate) kill_patience: Duration,
+    /// Who watches which task.
+    pub(crate) hub: Arc<Hub>,
 }
 
 impl Service {
@@ -96,6 +99,7 @@ impl Service {
             queued: Arc::new(Notify::new()),
             stops: watch::Sender::new(()),
             kill_patience: config.kill_patience,
+            hub: Hub::new(),
         }
     }
 

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use image::{Rgb, RgbImage};
 use tintype_domain::UnixMillis;
 use tintype_engine::{
-    Cancellation, Engine, Error, Job, Picture, Progress, ProgressSink, Size, StageSeconds,
+    Cancellation, Engine, Error, Job, Picture, PreviewWish, Progress, ProgressSink, Size,
+    StageSeconds,
 };
 use tokio::sync::watch;
 
@@ -49,7 +50,8 @@ impl Clock for ManualClock {
 pub enum Behaviour {
     /// Draws a picture of one colour.
     Draw,
-    /// Waits after its first step until it is opened or cancelled, then draws.
+    /// Waits after its first step until it is opened or cancelled, then draws. Shows a preview
+    /// while it waits, if one is wanted.
     Hold(Hold),
     /// Says that the job can never run.
     Reject(String),
@@ -149,7 +151,13 @@ impl Engine for FakeEngine {
                 steps: Self::STEPS,
             });
             match &behaviour {
-                Behaviour::Hold(hold) => wait_for(hold, &cancellation).await,
+                Behaviour::Hold(hold) => {
+                    let show = || {
+                        let image = picture_of(&job).image;
+                        progress(Progress::Preview { step, image });
+                    };
+                    wait_for(hold, &cancellation, &job.previews, show).await;
+                }
                 Behaviour::Fail(reason) => return Err(Error::Failed(reason.clone())),
                 Behaviour::Panic => panic!("the fake engine panics as it was told"),
                 _ => {}
@@ -159,9 +167,20 @@ impl Engine for FakeEngine {
     }
 }
 
-async fn wait_for(hold: &Hold, cancellation: &Cancellation) {
+/// Waits, and shows one preview if one is wanted meanwhile.
+async fn wait_for(
+    hold: &Hold,
+    cancellation: &Cancellation,
+    previews: &PreviewWish,
+    show: impl Fn(),
+) {
     hold.reached.send_replace(true);
+    let mut shown = false;
     while !cancellation.is_cancelled() && !*hold.open.borrow() {
+        if previews.is_raised() && !shown {
+            show();
+            shown = true;
+        }
         tokio::time::sleep(STEP).await;
     }
 }

@@ -75,6 +75,8 @@ pub(crate) enum Gives {
     File,
     /// The document itself.
     Document,
+    /// Another protocol on the same connection.
+    Socket,
 }
 
 /// An example, made from what is really served.

@@ -63,7 +63,7 @@ pub(super) fn shapes(endpoint: &Endpoint) -> Vec<Shape> {
     };
     let given = match endpoint.gives {
         Gives::Json { shape, .. } => Some(shape),
-        Gives::Page | Gives::Line | Gives::File | Gives::Document => None,
+        Gives::Page | Gives::Line | Gives::File | Gives::Document | Gives::Socket => None,
     };
     taken.into_iter().chain(given).collect()
 }
@@ -107,7 +107,11 @@ fn request_body(endpoint: &Endpoint, catalog: &Catalog, tool: Option<&Tool>) -> 
 
 fn responses(endpoint: &Endpoint, catalog: &Catalog) -> Value {
     let mut responses = Map::new();
-    responses.insert("200".to_owned(), success(endpoint, catalog));
+    let status = match endpoint.gives {
+        Gives::Socket => "101",
+        _ => "200",
+    };
+    responses.insert(status.to_owned(), success(endpoint, catalog));
     if matches!(endpoint.gives, Gives::File) {
         let unchanged =
             json!({"description": "The file that `If-None-Match` named is still the same."});
@@ -126,6 +130,7 @@ fn responses(endpoint: &Endpoint, catalog: &Catalog) -> Value {
 
 fn success(endpoint: &Endpoint, catalog: &Catalog) -> Value {
     let (description, content) = match endpoint.gives {
+        Gives::Socket => return json!({"description": "The connection is a websocket now."}),
         Gives::Json { shape, example } => {
             let content = json!({JSON: envelope(endpoint, &shape, example(catalog))});
             (
@@ -197,6 +202,9 @@ fn command(endpoint: &Endpoint, path: &str, catalog: &Catalog, tool: Option<&Too
     if !endpoint.needs_key() {
         let output = match endpoint.gives {
             Gives::File => " -o picture.png",
+            Gives::Socket => {
+                return format!("ADDRESS={address}\nwebsocat \"${{ADDRESS/http/ws}}\"");
+            }
             _ => "",
         };
         return format!("curl {address}{output}");

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
+use axum::routing::{MethodRouter, get};
 use tintype_service::Service;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, Any as AnyOrigin, CorsLayer};
@@ -22,6 +22,7 @@ mod health;
 mod page;
 mod reference;
 mod run;
+mod socket;
 mod task_control;
 mod tasks;
 mod tools;
@@ -38,6 +39,7 @@ pub fn router(service: Arc<Service>, options: &Options) -> Router {
         routes = routes.route(endpoint.path, method);
     }
     routes
+        .route("/v1/", get(socket::open))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)
         .with_state(App::new(service, options))
@@ -57,6 +59,7 @@ fn table() -> Vec<(Endpoint, MethodRouter<App>)> {
         task_control::CANCEL.by(task_control::cancel),
         task_control::KILL.by(task_control::kill),
         task_control::DELETE_FILES.by(task_control::delete_files),
+        socket::SOCKET.by(socket::open),
         tools::LIST.by(tools::list),
         tools::DETAIL.by(tools::detail),
         tools::EXPLORE.by(tools::explore),

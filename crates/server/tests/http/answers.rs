@@ -120,7 +120,7 @@ async fn unknown_paths_and_methods_are_one_error() {
     let house = House::build().await;
     let expected = (404, 0, "Error parsing url.".to_owned());
     for (method, path) in [
-        (Method::GET, "/v1"),
+        (Method::POST, "/v1"),
         (Method::GET, RUN),
         (Method::PUT, DETAIL),
         (Method::POST, "/"),

@@ -58,6 +58,8 @@ async fn every_documented_operation_is_answered() {
             "401"
         } else if path.contains('{') {
             "404"
+        } else if statuses.contains_key("101") {
+            "426"
         } else {
             "200"
         };

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use futures::FutureExt;
 use tintype_domain::{EventKind, ExitCode, TaskState, UnixMillis};
 use tintype_engine::{Engine, Error, Job, Picture, Progress, ProgressSink};
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use tokio::time::sleep;
 use super::Worker;
 use super::attempt::Halt;
 use super::held::{Held, Stop};
+use super::show::Sketches;
 
 /// Reports that may wait for the store. The thread that owns the device never waits for it: when
 /// the store is slower than a few hundred steps, the newest reports are dropped.
@@ -69,16 +71,26 @@ impl Worker {
     ) -> Result<Picture, Halt> {
         let (sender, mut received) = mpsc::channel(PROGRESS_BACKLOG);
         let clock = self.service.clock();
+        let (sketches, showing) = Sketches::line();
         let sink: ProgressSink = Box::new(move |progress| {
-            let at = clock.now();
-            drop(sender.try_send(Report { at, progress }));
+            if let Some(progress) = sketches.sort_out(progress) {
+                let at = clock.now();
+                drop(sender.try_send(Report { at, progress }));
+            }
         });
+        let easel = self.service.hub.draw(held.task, held.epoch);
+        let job = Job {
+            previews: easel.wish(),
+            ..job
+        };
+        let mut show = pin!(showing.show(&easel).fuse());
         let mut run = pin!(engine.run(job, sink, held.cancellation.clone()));
         let mut reports = Reports::default();
         let mut fenced = Ok(());
         let result = loop {
             tokio::select! {
                 result = &mut run => break result,
+                () = &mut show => {}
                 // A closed channel gives nothing for ever: the engine alone decides the end.
                 1.. = received.recv_many(&mut reports.waiting, PROGRESS_BACKLOG) => {
                     fenced = fenced.and(self.report(held, &mut reports).await);
@@ -119,10 +131,7 @@ impl Worker {
                 format!("The model could not draw this: {error}"),
             ),
         };
-        if let Halt::Failed(_) = halt {
-            self.mark(held, &[TaskState::Ended, TaskState::PostprocessStarted])
-                .await?;
-        }
+        // Its last states are entered with its end: who hears of them finds the reason there.
         Err(halt)
     }
 

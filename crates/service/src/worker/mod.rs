@@ -9,6 +9,7 @@ mod attempt;
 mod draw;
 mod held;
 mod keep;
+mod show;
 
 use std::collections::HashMap;
 use std::sync::Arc;
