@@ -1,7 +1,7 @@
 //! Keys with which a client may repeat a request without running it twice.
 
 /// Characters of a key at most.
-const MAX_KEY_CHARS: usize = 255;
+pub const MAX_KEY_CHARS: usize = 255;
 
 /// A client's key: 1 to 255 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

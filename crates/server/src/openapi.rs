@@ -18,7 +18,7 @@ use tintype_catalog::Catalog;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-pub(crate) use endpoint::{Endpoint, Gives, Section, Shape, Takes, Verb};
+pub(crate) use endpoint::{Endpoint, Gives, Header, Section, Shape, Takes, Verb};
 
 use crate::errors::{ErrorEnvelope, Kind, TABLE};
 use crate::routes::RUN;

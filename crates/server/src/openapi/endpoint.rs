@@ -59,7 +59,18 @@ pub(crate) enum Takes {
     /// A key, and a file among the fields: multipart.
     Parts { shape: Shape },
     /// A key, and the inputs of the tool that the path names.
-    ToolInputs,
+    ToolInputs { headers: &'static [Header] },
+}
+
+/// A header that a request may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
+    /// Characters at most.
+    pub(crate) longest: usize,
+    /// What it consists of.
+    pub(crate) pattern: &'static str,
 }
 
 /// What a success looks like.

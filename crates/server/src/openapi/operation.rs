@@ -31,13 +31,11 @@ pub(super) fn operation(
         ),
         "description": tool.map_or_else(
             || endpoint.description.to_owned(),
-            |tool| format!("{}\n\n{}", tool.description, endpoint.description),
+            |tool| format!("{}\n\n{}", tools::sentence(&tool.description), endpoint.description),
         ),
     });
     let mut parameters = path_parameters(path);
-    if matches!(endpoint.takes, Takes::ToolInputs) {
-        parameters.push(idempotency_key());
-    }
+    parameters.extend(header_parameters(endpoint));
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -59,7 +57,7 @@ pub(super) fn operation(
 pub(super) fn shapes(endpoint: &Endpoint) -> Vec<Shape> {
     let taken = match endpoint.takes {
         Takes::Fields { shape, .. } | Takes::Parts { shape } => Some(shape),
-        Takes::Nothing | Takes::ToolInputs => None,
+        Takes::Nothing | Takes::ToolInputs { .. } => None,
     };
     let given = match endpoint.gives {
         Gives::Json { shape, .. } => Some(shape),
@@ -78,14 +76,14 @@ pub(super) fn told(kind: Kind) -> Value {
 fn request_example(endpoint: &Endpoint, catalog: &Catalog, tool: Option<&Tool>) -> Option<Value> {
     match (endpoint.takes, tool) {
         (Takes::Fields { example, .. }, _) => Some(example(catalog)),
-        (Takes::ToolInputs, Some(tool)) => Some(tools::example(tool)),
-        (Takes::ToolInputs | Takes::Parts { .. } | Takes::Nothing, _) => None,
+        (Takes::ToolInputs { .. }, Some(tool)) => Some(tools::example(tool)),
+        (Takes::ToolInputs { .. } | Takes::Parts { .. } | Takes::Nothing, _) => None,
     }
 }
 
 fn request_body(endpoint: &Endpoint, catalog: &Catalog, tool: Option<&Tool>) -> Option<Value> {
     let content = match (endpoint.takes, tool) {
-        (Takes::Nothing, _) | (Takes::ToolInputs, None) => return None,
+        (Takes::Nothing, _) | (Takes::ToolInputs { .. }, None) => return None,
         (Takes::Fields { shape, .. }, _) => json!({
             JSON: {
                 "schema": reference(&shape),
@@ -93,7 +91,7 @@ fn request_body(endpoint: &Endpoint, catalog: &Catalog, tool: Option<&Tool>) -> 
             },
         }),
         (Takes::Parts { shape }, _) => json!({PARTS: {"schema": reference(&shape)}}),
-        (Takes::ToolInputs, Some(tool)) => json!({
+        (Takes::ToolInputs { .. }, Some(tool)) => json!({
             JSON: {
                 "schema": tools::inputs(tool, Form::Json),
                 "example": request_example(endpoint, catalog, Some(tool)),
@@ -184,15 +182,21 @@ fn path_parameters(path: &str) -> Vec<Value> {
     parameters.collect()
 }
 
-/// The header with which a run may be sent again.
-fn idempotency_key() -> Value {
-    json!({
-        "name": "Idempotency-Key",
-        "in": "header",
-        "description": "For 24 hours, the same request with the same key gives the first answer again \
-                        and runs nothing. Another request with the key is refused.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    })
+fn header_parameters(endpoint: &Endpoint) -> Vec<Value> {
+    let Takes::ToolInputs { headers } = endpoint.takes else {
+        return Vec::new();
+    };
+    let parameters = headers.iter().map(|header| {
+        json!({
+            "name": header.name, "in": "header", "required": false,
+            "description": header.description,
+            "schema": {
+                "type": "string", "minLength": 1, "maxLength": header.longest,
+                "pattern": header.pattern,
+            },
+        })
+    });
+    parameters.collect()
 }
 
 /// A line to paste into a shell that knows the key, the nonce and the signature.

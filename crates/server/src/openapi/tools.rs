@@ -126,7 +126,7 @@ fn choice(input: &Input) -> Value {
 }
 
 /// With a full stop at its end.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let stop = if text.ends_with('.') { "" } else { "." };
     format!("{text}{stop}")
 }

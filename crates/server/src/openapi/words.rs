@@ -75,19 +75,31 @@ fn text_out_of<const N: usize>(words: [&'static str; N]) -> ObjectBuilder {
         .enum_values(Some(words))
 }
 
-/// A count or a number in a request: digits, as a text or not.
-pub(crate) fn number() -> Schema {
+/// A number in a request: digits, as a text or not.
+pub(crate) fn number(description: &str) -> Schema {
     ObjectBuilder::new()
         .schema_type(several([Type::String, Type::Integer, Type::Null]))
+        .description(Some(description))
         .pattern(Some("^[0-9]*$"))
         .minimum(Some(0))
         .into()
 }
 
+/// Where a page of a list begins.
+pub(crate) fn start() -> Schema {
+    number("How many of the first to pass over.")
+}
+
+/// How long a page of a list is.
+pub(crate) fn limit() -> Schema {
+    number("How many to show: 20 if it does not say, and never more than 100.")
+}
+
 /// Something that is on or off, as a boolean or a text.
-pub(crate) fn switch() -> Schema {
+pub(crate) fn switch(description: &str) -> Schema {
     ObjectBuilder::new()
         .schema_type(several([Type::Boolean, Type::String, Type::Null]))
+        .description(Some(description))
         .into()
 }
 

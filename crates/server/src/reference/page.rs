@@ -1,6 +1,8 @@
 //! The document as a page for people: plain HTML with a little CSS, made on the server. No script
 //! runs and nothing is fetched from elsewhere.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::schema::{fields, referred};
@@ -130,13 +132,14 @@ fn shown(document: &Value, operation: &Operation<'_>) -> String {
     let Operation { path, verb, value } = operation;
     format!(
         "<h3 id=\"{id}\">{summary}</h3>\n<span class=\"address\"><span class=\"verb\">{verb}</span>{path}</span>\n\
-         {description}{request}<pre><code>{command}</code></pre>\n{answer}",
+         {description}{request}{headers}<pre><code>{command}</code></pre>\n{answer}",
         id = escape(operation.name()),
         summary = escape(text(value, "summary")),
         verb = verb.to_uppercase(),
         path = escape(path),
         description = prose(text(value, "description")),
         request = request(document, value),
+        headers = headers(value),
         command = escape(text(&value["x-codeSamples"][0], "source")),
         answer = answer(value),
     )
@@ -158,6 +161,26 @@ fn request(document: &Value, operation: &Value) -> String {
     format!("{}{}", prose(note), fields(schema))
 }
 
+/// The headers that a request may have, besides those of the keys.
+fn headers(operation: &Value) -> String {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let headers = parameters.filter(|parameter| parameter["in"] == "header");
+    let rows: String = headers
+        .map(|header| {
+            format!(
+                "<tr><td><code>{}</code></td><td>{}</td></tr>\n",
+                escape(text(header, "name")),
+                prose(text(header, "description"))
+            )
+        })
+        .collect();
+    if rows.is_empty() {
+        rows
+    } else {
+        table(&["header", "meaning"], &rows)
+    }
+}
+
 fn answer(operation: &Value) -> String {
     let content = &operation["responses"]["200"]["content"]["application/json"];
     let Some(examples) = content["examples"].as_object() else {
@@ -174,9 +197,13 @@ fn answer(operation: &Value) -> String {
             )
         })
         .collect();
+    let refused: BTreeSet<&str> = refused
+        .iter()
+        .map(|(_, example)| text(example, "summary"))
+        .collect();
     let refused: Vec<String> = refused
         .iter()
-        .map(|(_, example)| format!("<code>{}</code>", escape(text(example, "summary"))))
+        .map(|sentence| format!("<code>{}</code>", escape(sentence)))
         .collect();
     format!("{done}<p>Refused with: {}</p>\n", refused.join(" · "))
 }

@@ -6,13 +6,14 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::HeaderValue;
+use tintype_domain::idempotency::MAX_KEY_CHARS;
 use tintype_domain::{IdempotencyKey, KeyError, ToolSlug};
 use tintype_service::RunRequest;
 
 use crate::app::App;
 use crate::body::Purpose;
 use crate::errors::{ApiError, Kind};
-use crate::openapi::{Endpoint, Gives, Section, Shape, Takes, Verb, samples};
+use crate::openapi::{Endpoint, Gives, Header, Section, Shape, Takes, Verb, samples};
 use crate::routes::RUN;
 use crate::wire::RunAnswer;
 
@@ -24,7 +25,15 @@ pub(super) const ENDPOINT: Endpoint = Endpoint {
     summary: "Run",
     description: "Accepts a task and answers at once with its number and its token. What is accepted is \
                   on disk and will be run, even if the service is killed the next moment.",
-    takes: Takes::ToolInputs,
+    takes: Takes::ToolInputs {
+        headers: &[Header {
+            name: "Idempotency-Key",
+            description: "For 24 hours, the same request with the same key gives the first answer again and \
+                          runs nothing. Another request with the key is refused.",
+            longest: MAX_KEY_CHARS,
+            pattern: "^[!-~]+$",
+        }],
+    },
     gives: Gives::Json {
         shape: Shape::of::<RunAnswer>(),
         example: samples::accepted,

@@ -45,11 +45,9 @@ pub(super) const LIST: Endpoint = Endpoint {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `list` reads")]
 struct TaskPage {
-    /// How many of the first to pass over.
-    #[schema(schema_with = words::number)]
+    #[schema(schema_with = words::start)]
     start: Option<u64>,
-    /// How many to show: 20 if it does not say, and never more than 100.
-    #[schema(schema_with = words::number)]
+    #[schema(schema_with = words::limit)]
     limit: Option<u64>,
     /// `ASC` shows the oldest first.
     #[schema(example = "DESC")]

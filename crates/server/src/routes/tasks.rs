@@ -10,6 +10,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use tintype_domain::{Task, TaskId, TaskRef, TaskToken};
 use tintype_service::RawInputs;
 use utoipa::ToSchema;
+use utoipa::openapi::Schema;
 
 use crate::app::{App, Call};
 use crate::body::Purpose;
@@ -53,13 +54,16 @@ pub(super) struct TaskName {
     tasktoken: Option<String>,
     /// The same, under the name that it has in that answer.
     socketaccesstoken: Option<String>,
-    /// The task's number.
-    #[schema(schema_with = words::number)]
+    #[schema(schema_with = task_number)]
     taskid: Option<u64>,
 }
 
 /// The names under which clients send a task's token or number, the first filled one counts.
 const NAMES: [&str; 3] = ["tasktoken", "socketaccesstoken", "taskid"];
+
+fn task_number() -> Schema {
+    words::number("The task's number.")
+}
 
 pub(super) async fn detail(
     State(app): State<App>,

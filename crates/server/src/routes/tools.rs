@@ -10,6 +10,7 @@ use tintype_catalog::{InputError, Order, ToolQuery, ToolSort};
 use tintype_domain::ToolSlug;
 use tintype_service::{RawInputs, RawValue};
 use utoipa::ToSchema;
+use utoipa::openapi::Schema;
 
 use crate::app::App;
 use crate::body::Purpose;
@@ -44,11 +45,9 @@ pub(super) const LIST: Endpoint = Endpoint {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `query` reads")]
 struct ToolFilter {
-    /// How many of the first to pass over.
-    #[schema(schema_with = words::number)]
+    #[schema(schema_with = words::start)]
     start: Option<u64>,
-    /// How many to show: 20 if it does not say, and never more than 100.
-    #[schema(schema_with = words::number)]
+    #[schema(schema_with = words::limit)]
     limit: Option<u64>,
     /// Words that must all stand in a tool's address, labels or description.
     search: Option<String>,
@@ -62,12 +61,18 @@ struct ToolFilter {
     sort: Option<String>,
     /// `ASC` or `DESC`.
     order: Option<String>,
-    /// Leaves readme and form out.
-    #[schema(schema_with = words::switch)]
+    #[schema(schema_with = without_form)]
     summary: Option<bool>,
-    /// Changes nothing: no tool is a workflow.
-    #[schema(schema_with = words::switch)]
+    #[schema(schema_with = without_workflows)]
     hideworkflows: Option<bool>,
+}
+
+fn without_form() -> Schema {
+    words::switch("Leaves readme and form out.")
+}
+
+fn without_workflows() -> Schema {
+    words::switch("Changes nothing: no tool is a workflow.")
 }
 
 /// No tool is a workflow, so `hideworkflows` changes nothing.
@@ -120,9 +125,12 @@ struct ToolName {
     slugowner: String,
     /// The second half.
     slugproject: String,
-    /// Leaves the readme out.
-    #[schema(schema_with = words::switch)]
+    #[schema(schema_with = without_readme)]
     summary: Option<bool>,
+}
+
+fn without_readme() -> Schema {
+    words::switch("Leaves the readme out.")
 }
 
 pub(super) async fn detail(
