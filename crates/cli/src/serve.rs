@@ -93,6 +93,7 @@ flag over both:
   model = \"nano\"
   allowed_private_targets = []             # networks and hosts for input images
   danger_allow_private_addresses = false   # input images from any private address
+  trusted_proxies = []                     # networks whose X-Forwarded-For is believed
 
   [tools.\"black-forest-labs/flux-kontext-max\"]
   model = \"/models/FLUX.1-Kontext-dev\"
@@ -180,6 +181,7 @@ impl Running {
                 None => BaseUrl::FromRequest,
             },
             limits: settings.limits.clone(),
+            trusted_proxies: settings.trusted_proxies()?,
         };
         let janitor = JanitorConfig {
             blob_folder: Some(data.blob_folder()),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tintype_catalog::Catalog;
 use tintype_domain::ToolSlug;
 use tintype_server::Limits;
-use tintype_service::{AllowedTargets, GuardConfig, ServiceConfig};
+use tintype_service::{AllowedTargets, GuardConfig, Networks, ServiceConfig};
 use url::Url;
 
 use crate::retention::RetentionSettings;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub allowed_private_targets: Vec<String>,
     /// Lets clients make this machine connect to any private address.
     pub danger_allow_private_addresses: bool,
+    /// Proxies that are believed when they say whom they speak for.
+    pub trusted_proxies: Vec<String>,
     /// Settings of single tools, by `owner/model`.
     pub tools: BTreeMap<String, ToolSettings>,
     /// Bounds of the HTTP border.
@@ -90,6 +92,7 @@ impl Default for Settings {
             threads: None,
             allowed_private_targets: Vec::new(),
             danger_allow_private_addresses: false,
+            trusted_proxies: Vec::new(),
             tools: BTreeMap::new(),
             limits: Limits::default(),
             fetch: FetchSettings::default(),
@@ -173,6 +176,7 @@ impl Settings {
             check_public_url(url)?;
         }
         self.allowed_targets()?;
+        self.trusted_proxies()?;
         if self.threads == Some(0) {
             bail!("threads must be at least 1");
         }
@@ -201,6 +205,15 @@ impl Settings {
             fetch_timeout: Duration::from_secs(self.fetch.total_seconds),
             ..ServiceConfig::new(public_url)
         })
+    }
+
+    /// Proxies that are believed.
+    ///
+    /// # Errors
+    /// An entry of `trusted_proxies` that is no network.
+    pub fn trusted_proxies(&self) -> anyhow::Result<Networks> {
+        let entries = self.trusted_proxies.iter().map(String::as_str);
+        Networks::parse(entries).context("trusted_proxies")
     }
 
     fn allowed_targets(&self) -> anyhow::Result<AllowedTargets> {
@@ -310,6 +323,11 @@ mod tests {
         assert!(
             targets.contains("allowed_private_targets: \"a b\" is neither"),
             "{targets}"
+        );
+        let proxies = failure("trusted_proxies = [\"proxy.internal\"]");
+        assert!(
+            proxies.contains("trusted_proxies: \"proxy.internal\" is not"),
+            "{proxies}"
         );
         assert!(failure("public_url = \"pictures.example\"").contains("public-url"));
         assert!(failure("[tools.\"a/b\"]\nmodel = \"x\"").contains("there is no tool \"a/b\""));

@@ -4,17 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 use tintype_domain::Task;
-use tintype_service::{Credentials, Principal, Service};
+use tintype_service::{Credentials, Networks, Principal, Service};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::{BodyReader, Inputs, Purpose, refuse};
 use crate::errors::{ApiError, Kind};
 use crate::limits::Limits;
 use crate::reference::Reference;
+use crate::remote::remote_address;
 use crate::wire::{Surroundings, WireTask};
 
 /// Where the addresses in answers begin.
@@ -35,6 +37,8 @@ pub struct Options {
     pub base_url: BaseUrl,
     /// Bounds.
     pub limits: Limits,
+    /// Proxies that are believed when they say whom they speak for.
+    pub trusted_proxies: Networks,
 }
 
 /// Shared by all handlers; cheap to clone.
@@ -47,6 +51,7 @@ pub(crate) struct App {
     base_url: BaseUrl,
     socket_life: Duration,
     sockets: Arc<Semaphore>,
+    trusted_proxies: Arc<Networks>,
 }
 
 /// A request that was let in.
@@ -70,6 +75,7 @@ impl App {
             base_url: options.base_url,
             socket_life: options.limits.socket_life(),
             sockets: Arc::new(Semaphore::new(options.limits.sockets)),
+            trusted_proxies: Arc::new(options.trusted_proxies.clone()),
         }
     }
 
@@ -92,12 +98,10 @@ impl App {
         purpose: Purpose,
     ) -> Result<Call, ApiError> {
         let (head, body) = request.into_parts();
+        let remote = remote_address(remote, &head.headers, &self.trusted_proxies);
         let principal = match self.authenticate(&head.headers, remote).await {
             Ok(principal) => principal,
-            Err(error) => {
-                refuse(&head.headers, body).await;
-                return Err(error);
-            }
+            Err(error) => return Err(self.turn_away(error, remote, &head.headers, body).await),
         };
         let inputs = self.bodies.read(&head.headers, body, purpose).await?;
         Ok(Call {
@@ -107,18 +111,37 @@ impl App {
         })
     }
 
+    /// Disposes of a refused request. Those who fail again and again lose their connection, and
+    /// their bodies are not read.
+    async fn turn_away(
+        &self,
+        error: ApiError,
+        remote: IpAddr,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> ApiError {
+        let failed = error.kind() == Kind::Credentials;
+        match failed.then(|| self.service.bad_attempt(remote)).flatten() {
+            Some(wait) => error.throttled_for(wait),
+            None => {
+                refuse(headers, body).await;
+                error
+            }
+        }
+    }
+
     /// The project that a request's headers prove.
     async fn authenticate(
         &self,
         headers: &HeaderMap,
-        remote: SocketAddr,
+        remote: IpAddr,
     ) -> Result<Principal, ApiError> {
         let text = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
         let credentials = Credentials {
             api_key: text("x-api-key"),
             nonce: text("x-nonce"),
             signature: text("x-signature"),
-            remote: remote_address(remote),
+            remote,
         };
         Ok(self.service.authenticate(&credentials).await?)
     }
@@ -152,9 +175,4 @@ impl App {
             },
         )
     }
-}
-
-/// IPv4 callers of an IPv6 socket are IPv4 callers.
-fn remote_address(remote: SocketAddr) -> IpAddr {
-    remote.ip().to_canonical()
 }

@@ -4,6 +4,8 @@
 //! Only credentials, paths and bodies have HTTP statuses of their own: existing clients take any
 //! other status than 2xx as a failed task, so a logical error is a 200 with `result: false`.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -237,7 +239,14 @@ impl Kind {
 pub struct ApiError {
     kind: Kind,
     sentences: Vec<String>,
+    /// The answer ends the connection and asks to wait this long before the next try.
+    throttled_for: Option<Duration>,
 }
+
+/// Stands in the extensions of an answer to somebody who fails again and again: not worth a line
+/// in the log each time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Throttled;
 
 impl ApiError {
     /// With the table's own sentence.
@@ -245,6 +254,7 @@ impl ApiError {
         Self {
             kind,
             sentences: vec![kind.row().sentence.to_owned()],
+            throttled_for: None,
         }
     }
 
@@ -253,7 +263,10 @@ impl ApiError {
         if sentences.is_empty() {
             Self::new(kind)
         } else {
-            Self { kind, sentences }
+            Self {
+                sentences,
+                ..Self::new(kind)
+            }
         }
     }
 
@@ -262,6 +275,15 @@ impl ApiError {
         Self {
             kind,
             sentences: vec![kind.row().sentence.replace("{reason}", reason)],
+            ..Self::new(kind)
+        }
+    }
+
+    /// The same to somebody who should wait before the next try.
+    pub(crate) fn throttled_for(self, wait: Duration) -> Self {
+        Self {
+            throttled_for: Some(wait),
+            ..self
         }
     }
 
@@ -313,6 +335,13 @@ impl IntoResponse for ApiError {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if let Some(wait) = self.throttled_for {
+            let seconds = wait.as_secs_f64().ceil() as u64;
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, seconds.into());
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response.extensions_mut().insert(Throttled);
         }
         response
     }

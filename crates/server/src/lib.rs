@@ -15,6 +15,7 @@ pub mod limits;
 pub mod listen;
 mod openapi;
 mod reference;
+mod remote;
 mod routes;
 mod socket;
 pub mod wire;

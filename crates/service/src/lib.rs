@@ -3,6 +3,7 @@
 //! ([`Service::output_file`]). Knows no HTTP answers: the server crate turns these types into them.
 
 pub mod api;
+mod attempts;
 mod authentication;
 mod cause;
 mod clock;
@@ -37,6 +38,7 @@ pub mod picture {
     pub use crate::preprocess::decode::{MAX_MEGAPIXELS, excessive_size, read_pixels};
 }
 pub use guarded::{AllowedTargets, GuardConfig, NotATarget};
+pub use networks::{Networks, NotANetwork};
 pub use sealing::{KEY_FILE_NAME, SealingError, SealingKey};
 pub use service::{Parts, Service, ServiceConfig};
 pub use tools::{ToolPage, ToolReport};

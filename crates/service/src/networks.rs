@@ -1,4 +1,4 @@
-//! Where a project may be called from.
+//! Networks: where a project may be called from, which proxies are believed, what is public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -34,6 +34,40 @@ fn unmapped(network: IpNet) -> IpNet {
     match (v4, bits) {
         (Some(address), Some(bits)) => Ipv4Net::new(address, bits).map_or(network, IpNet::V4),
         _ => network,
+    }
+}
+
+/// A list of networks that an operator wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+/// An entry that is no network.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{0}\" is not a network: write it like 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32")]
+pub struct NotANetwork(String);
+
+impl Networks {
+    /// Reads networks in CIDR notation and single addresses.
+    ///
+    /// # Errors
+    /// [`NotANetwork`] names the first entry that is none.
+    pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, NotANetwork> {
+        let read = |entry: &'a str| parse(entry).ok_or_else(|| NotANetwork(entry.to_owned()));
+        entries
+            .into_iter()
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Whether an address is in one of them. An IPv4-mapped address counts as what it stands for.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = canonical(address);
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    pub(crate) fn push(&mut self, network: IpNet) {
+        self.0.push(network);
     }
 }
 

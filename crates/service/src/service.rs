@@ -1,5 +1,6 @@
 //! The service itself: the parts it is made of, and the questions it answers directly.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tintype_domain::{Task, TaskRef, UnixMillis};
 use tintype_store::Store;
 use tokio::sync::{Notify, watch};
 
+use crate::attempts::BadAttempts;
 use crate::cause::root_cause;
 use crate::guarded::{GuardConfig, GuardedClient};
 use crate::watch::Hub;
@@ -73,6 +75,7 @@ pub struct Service {
     pub(crate) fetch_timeout: Duration,
     clock: Arc<dyn Clock>,
     rng: Mutex<StdRng>,
+    bad_attempts: Mutex<BadAttempts>,
     public_url: String,
     pub(crate) queued: Arc<Notify>,
     /// Rings when a running task was asked to stop. A hint: the store knows which, and workers
@@ -95,6 +98,7 @@ impl Service {
             fetch_timeout: config.fetch_timeout,
             clock: parts.clock,
             rng: Mutex::new(parts.rng),
+            bad_attempts: Mutex::default(),
             public_url: config.public_url.trim_end_matches('/').to_owned(),
             queued: Arc::new(Notify::new()),
             stops: watch::Sender::new(()),
@@ -146,6 +150,17 @@ impl Service {
     /// The clock, for threads that outlive a call.
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
+    }
+
+    /// Takes note of an attempt with bad credentials. `None` while such attempts from this address
+    /// are few; else how long it should wait. Nobody is locked out: good credentials are good
+    /// whatever came from the same address before.
+    pub fn bad_attempt(&self, remote: IpAddr) -> Option<Duration> {
+        let mut attempts = self
+            .bad_attempts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        attempts.note(remote, self.now())
     }
 
     pub(crate) fn now(&self) -> UnixMillis {

@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, Any as AnyOrigin, CorsLayer};
 
 use crate::app::{App, Options};
-use crate::errors::{ApiError, Kind};
+use crate::errors::{ApiError, Kind, Throttled};
 use crate::openapi::Endpoint;
 
 mod files;
@@ -112,7 +112,9 @@ async fn log(request: Request, next: Next) -> Response {
     let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
     let status = response.status();
     let duration_ms = began.elapsed().as_secs_f64() * 1e3;
-    if route == RUN || status.is_client_error() || status.is_server_error() {
+    let throttled = response.extensions().get::<Throttled>().is_some();
+    let notable = route == RUN || status.is_client_error() || status.is_server_error();
+    if notable && !throttled {
         tracing::info!(
             http.method = %method, http.route = route, http.status = status.as_u16(), duration_ms,
             "answered a request"

@@ -141,8 +141,12 @@ impl House {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        self.send_from(REMOTE, request).await
+    }
+
+    pub async fn send_from(&self, remote: &str, request: Request<Body>) -> Answer {
         let mut request = request;
-        let remote: SocketAddr = REMOTE.parse().expect("an address");
+        let remote: SocketAddr = remote.parse().expect("an address");
         request.extensions_mut().insert(ConnectInfo(remote));
         let response = self
             .router

@@ -2,6 +2,7 @@
 //! finished task finishes it through the store.
 
 mod answers;
+mod attempts;
 mod authentication;
 mod bodies;
 mod files;

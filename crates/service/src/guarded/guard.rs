@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::GuardedError;
 use super::client::host_of;
-use crate::networks;
+use crate::networks::{self, Networks};
 
 /// A host that is up accepts a connection within this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +50,7 @@ impl Default for GuardConfig {
 /// Networks and hosts outside the public internet that an operator lets clients name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedTargets {
-    networks: Vec<IpNet>,
+    networks: Networks,
     hosts: Vec<AllowedHost>,
 }
 
@@ -86,13 +85,6 @@ impl AllowedTargets {
             }
         }
         Ok(targets)
-    }
-
-    fn has_address(&self, address: IpAddr) -> bool {
-        let address = networks::canonical(address);
-        self.networks
-            .iter()
-            .any(|network| network.contains(&address))
     }
 
     fn has_name(&self, name: &str) -> bool {
@@ -167,7 +159,7 @@ impl Guard {
 
     /// Whether an address may be connected to.
     pub(crate) fn admits_address(&self, address: IpAddr) -> bool {
-        self.admits_all || networks::is_public(address) || self.allowed.has_address(address)
+        self.admits_all || networks::is_public(address) || self.allowed.networks.contains(address)
     }
 
     /// Whether a name may lead anywhere.
