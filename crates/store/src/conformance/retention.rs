@@ -6,7 +6,7 @@ use super::*;
 use crate::{Expired, Expiring, ExpiryStep, Mode, Upkeep};
 
 /// More than any store looks at in one step.
-const MANY: usize = 600;
+const MANY: usize = 250;
 
 fn step(what: Expiring, before: UnixMillis) -> ExpiryStep {
     ExpiryStep {

@@ -13,8 +13,9 @@ use super::{outputs, rows};
 use crate::Error;
 use crate::retention::{Expired, Expiring, ExpiryStep, Mode};
 
-/// Tasks or files that one step looks at: a few milliseconds of the writer if all of them go.
-const LOOKED_AT: usize = 250;
+/// Tasks or files that one step looks at. In a large database each row that goes is a handful of
+/// pages all over the file: on a slow disk a step is some tens of milliseconds of the writer.
+const LOOKED_AT: usize = 50;
 
 /// Each walks an index (a test looks at the plans): number, time made, time ended.
 pub(super) const WITH_OUTPUTS: &str = "SELECT job.task, job.created_at, \
