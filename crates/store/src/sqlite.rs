@@ -28,11 +28,13 @@ use crate::{
 
 mod accounts;
 mod batch;
+mod columns;
 mod connection;
 mod error;
 mod folders;
 mod history;
 mod job;
+mod kept;
 mod mentions;
 mod migrate;
 mod outbox;
@@ -78,7 +80,9 @@ impl SqliteStore {
         let mut connection = connection::open_writer(path)?;
         migrate::migrate(&mut connection)?;
         let transaction = connection.transaction()?;
-        let abandoned = queue::end_all_leases(&Batch::new(&transaction))?;
+        let batch = Batch::new(&transaction);
+        let abandoned = queue::end_all_leases(&batch)?;
+        batch.write_kept()?;
         outbox::end_all_leases(&transaction)?;
         transaction.commit()?;
         if abandoned > 0 {
@@ -164,14 +168,14 @@ impl Store for SqliteStore {
 
     async fn submit(&self, task: NewTask, now: UnixMillis) -> Result<Task, Error> {
         self.writer
-            .run(move |connection| tasks::submit(connection, task, now))
+            .run_often(move |batch| tasks::submit(batch, task.clone(), now))
             .await?
             .map_err(Error::Refused)
     }
 
     async fn claim(&self, claim: Claim, now: UnixMillis) -> Result<Vec<Task>, Error> {
         self.writer
-            .run(move |connection| queue::claim(connection, &claim, now))
+            .run_often(move |batch| queue::claim(batch, &claim, now))
             .await
     }
 
@@ -183,13 +187,13 @@ impl Store for SqliteStore {
     ) -> Result<Heartbeat, Error> {
         let claims = claims.to_vec();
         self.writer
-            .run(move |connection| queue::heartbeat(connection, &claims, lease_until))
+            .run_often(move |batch| queue::heartbeat(batch, &claims, lease_until))
             .await
     }
 
     async fn record(&self, progress: Vec<Progress>) -> Result<Vec<Fenced>, Error> {
         self.writer
-            .run(move |connection| queue::record(connection, &progress))
+            .run_often(move |batch| queue::record(batch, &progress))
             .await
     }
 
@@ -201,13 +205,13 @@ impl Store for SqliteStore {
         now: UnixMillis,
     ) -> Result<Fenced, Error> {
         self.writer
-            .run(move |connection| queue::complete(connection, task, epoch, outcome, now))
+            .run_often(move |batch| queue::complete(batch, task, epoch, outcome.clone(), now))
             .await
     }
 
     async fn release(&self, task: TaskId, epoch: Epoch, now: UnixMillis) -> Result<Fenced, Error> {
         self.writer
-            .run(move |connection| queue::release(connection, task, epoch, now))
+            .run_often(move |batch| queue::release(batch, task, epoch, now))
             .await
     }
 
@@ -227,7 +231,7 @@ impl Store for SqliteStore {
     ) -> Result<Cancel, Error> {
         let task = task.clone();
         self.writer
-            .run(move |connection| queue::cancel(connection, &task, project, standing, now))
+            .run_often(move |batch| queue::cancel(batch, &task, project, standing, now))
             .await
     }
 

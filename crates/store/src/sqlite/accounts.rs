@@ -5,20 +5,25 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use tintype_domain::fairness::{Tags, Turn, USUAL_COST_MS};
-use tintype_domain::{Account, Price, Priced, ProjectId, Refusal, TaskId, ToolSlug};
+use tintype_domain::{Account, Price, Priced, ProjectId, Refusal, ToolSlug};
 
+use super::batch::Batch;
 use super::job::Place;
 use crate::{AccountChange, BalanceChange, Error};
 
 /// The price of all tools that have none of their own.
 const ANY_TOOL: &str = "*";
 
-/// A project that wants to queue a task, as it stands.
-pub(super) struct Applicant {
-    project: ProjectId,
+/// A project's account, and where its next task begins in the fair queue.
+#[derive(Debug)]
+pub(super) struct Standing {
     account: Account,
     finish_tag: i64,
-    virtual_time: i64,
+}
+
+/// A project that may queue a task.
+pub(super) struct Applicant {
+    project: ProjectId,
     pub(super) price_micros: i64,
 }
 
@@ -51,66 +56,128 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     })
 }
 
-/// Looks whether a project may queue a run of a tool. Nothing is written.
+/// Looks whether a project may queue a run of a tool. Nothing is changed.
 pub(super) fn admit(
-    connection: &Connection,
+    batch: &Batch<'_>,
     project: ProjectId,
     tool: &ToolSlug,
 ) -> Result<Result<Applicant, Refusal>, Error> {
-    let applicant = connection
+    let of = (project, tool.clone());
+    let price_micros = batch
+        .prices
+        .look(&of, || price(batch, project, tool), |price| *price)?;
+    let admit = |standing: &Standing| standing.account.admit(price_micros);
+    let admitted = batch
+        .accounts
+        .look(&project, || load(batch, project), admit)?;
+    Ok(admitted.map(|()| Applicant {
+        project,
+        price_micros,
+    }))
+}
+
+fn price(connection: &Connection, project: ProjectId, tool: &ToolSlug) -> Result<i64, Error> {
+    let price = connection
         .prepare_cached(
-            "SELECT account.*, coalesce( \
-                 (SELECT price_micros FROM price WHERE project = ?1 AND tool = ?2), \
-                 (SELECT price_micros FROM price WHERE project = ?1 AND tool = ?3), 0) AS price, \
-             coalesce((SELECT tag FROM virtual_time WHERE priority = account.priority), 0) \
-                 AS virtual_time \
-             FROM account WHERE project = ?1",
+            "SELECT coalesce( \
+             (SELECT price_micros FROM price WHERE project = ?1 AND tool = ?2), \
+             (SELECT price_micros FROM price WHERE project = ?1 AND tool = ?3), 0)",
         )?
-        .query_row((project.0, tool.to_string(), ANY_TOOL), |row| {
-            Ok(Applicant {
-                project,
+        .query_row((project.0, tool.to_string(), ANY_TOOL), |row| row.get(0))?;
+    Ok(price)
+}
+
+fn load(connection: &Connection, project: ProjectId) -> Result<Standing, Error> {
+    connection
+        .prepare_cached("SELECT * FROM account WHERE project = ?1")?
+        .query_row((project.0,), |row| {
+            Ok(Standing {
                 account: account(row)?,
                 finish_tag: row.get("finish_tag")?,
-                virtual_time: row.get("virtual_time")?,
-                price_micros: row.get("price")?,
             })
         })
         .optional()?
-        .ok_or_else(|| unknown(project))?;
-    let admitted = applicant.account.admit(applicant.price_micros);
-    Ok(admitted.map(|()| applicant))
+        .ok_or_else(|| unknown(project))
+}
+
+/// Writes back what tasks change of an account.
+pub(super) fn write(
+    connection: &Connection,
+    project: ProjectId,
+    standing: &Standing,
+) -> Result<(), Error> {
+    let Standing {
+        account,
+        finish_tag,
+    } = standing;
+    connection
+        .prepare_cached(
+            "UPDATE account SET active = ?2, reserved_micros = ?3, spent_micros = ?4, \
+             balance_micros = ?5, finish_tag = ?6 WHERE project = ?1",
+        )?
+        .execute((
+            project.0,
+            account.active,
+            account.reserved_micros,
+            account.spent_micros,
+            account.balance_micros,
+            finish_tag,
+        ))?;
+    Ok(())
+}
+
+fn virtual_time(connection: &Connection, priority: i32) -> Result<i64, Error> {
+    let tag = connection
+        .prepare_cached("SELECT tag FROM virtual_time WHERE priority = ?1")?
+        .query_row((priority,), |row| row.get(0))
+        .optional()?;
+    Ok(tag.unwrap_or_default())
+}
+
+/// Writes back the present of the queue.
+pub(super) fn write_virtual_time(
+    connection: &Connection,
+    priority: i32,
+    tag: i64,
+) -> Result<(), Error> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO virtual_time (priority, tag) VALUES (?1, ?2)")?
+        .execute((priority, tag))?;
+    Ok(())
 }
 
 impl Applicant {
     /// Counts a task that is being queued, reserves its price, and gives its place in the queue.
-    pub(super) fn enter(
-        self,
-        connection: &Connection,
-        mean_ms: Option<i64>,
-    ) -> Result<Place, Error> {
-        let turn = Turn {
-            virtual_time: self.virtual_time,
-            last_finish: self.finish_tag,
-            cost_ms: mean_ms.unwrap_or(USUAL_COST_MS),
-            weight: self.account.weight,
+    pub(super) fn enter(self, batch: &Batch<'_>, mean_ms: Option<i64>) -> Result<Place, Error> {
+        let load_account = || load(batch, self.project);
+        let priority = |standing: &Standing| standing.account.priority;
+        let priority = batch.accounts.look(&self.project, load_account, priority)?;
+        let load_time = || virtual_time(batch, priority);
+        let virtual_time = batch.virtual_times.look(&priority, load_time, |tag| *tag)?;
+        let enter = |standing: &mut Standing| {
+            let account = &mut standing.account;
+            let turn = Turn {
+                virtual_time,
+                last_finish: standing.finish_tag,
+                cost_ms: mean_ms.unwrap_or(USUAL_COST_MS),
+                weight: account.weight,
+            };
+            let Tags { start, finish } = turn.tags();
+            account.active += 1;
+            account.reserved_micros = account.reserved_micros.saturating_add(self.price_micros);
+            standing.finish_tag = finish;
+            Place {
+                priority,
+                start_tag: start,
+            }
         };
-        let Tags { start, finish } = turn.tags();
-        connection
-            .prepare_cached(
-                "UPDATE account SET active = active + 1, \
-                 reserved_micros = reserved_micros + ?2, finish_tag = ?3 WHERE project = ?1",
-            )?
-            .execute((self.project.0, self.price_micros, finish))?;
-        Ok(Place {
-            priority: self.account.priority,
-            start_tag: start,
-        })
+        batch.accounts.change(&self.project, load_account, enter)
     }
 }
 
 /// A task that has come to its end.
 pub(super) struct Settlement {
-    pub(super) task: TaskId,
+    pub(super) project: ProjectId,
     /// What was reserved for it.
     pub(super) price_micros: i64,
     /// What it costs in the end.
@@ -118,37 +185,32 @@ pub(super) struct Settlement {
 }
 
 /// Gives back what was reserved for a task, and takes what it costs.
-pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result<(), Error> {
-    let settled = connection
-        .prepare_cached(
-            "UPDATE account SET active = active - 1, reserved_micros = reserved_micros - ?2, \
-             spent_micros = spent_micros + ?3, balance_micros = balance_micros - ?3 \
-             WHERE project = (SELECT project FROM task WHERE id = ?1)",
-        )?
-        .execute((
-            settlement.task.0,
-            settlement.price_micros,
-            settlement.cost_micros,
-        ))?;
-    if settled == 1 {
-        return Ok(());
-    }
-    Err(Error::Corrupt {
-        reason: format!("the project of task {} has no account", settlement.task),
-    })
+pub(super) fn settle(batch: &Batch<'_>, settlement: &Settlement) -> Result<(), Error> {
+    let Settlement {
+        project,
+        price_micros,
+        cost_micros,
+    } = *settlement;
+    let settle = |Standing { account, .. }: &mut Standing| {
+        account.active = account.active.saturating_sub(1);
+        account.reserved_micros = account.reserved_micros.saturating_sub(price_micros);
+        account.spent_micros = account.spent_micros.saturating_add(cost_micros);
+        if let Some(balance) = &mut account.balance_micros {
+            *balance = balance.saturating_sub(cost_micros);
+        }
+    };
+    batch
+        .accounts
+        .change(&project, || load(batch, project), settle)
 }
 
 /// The virtual time moves on to a task that is given out. It never goes back: a task that was
 /// queued again has an old tag.
-pub(super) fn advance(connection: &Connection, place: Place) -> Result<(), Error> {
-    connection
-        .prepare_cached(
-            "INSERT INTO virtual_time (priority, tag) VALUES (?1, ?2) \
-             ON CONFLICT (priority) DO UPDATE SET tag = excluded.tag \
-             WHERE excluded.tag > virtual_time.tag",
-        )?
-        .execute((place.priority, place.start_tag))?;
-    Ok(())
+pub(super) fn advance(batch: &Batch<'_>, place: Place) -> Result<(), Error> {
+    let load = || virtual_time(batch, place.priority);
+    batch.virtual_times.change(&place.priority, load, |tag| {
+        *tag = place.start_tag.max(*tag);
+    })
 }
 
 /// Changes what a project may use; returns the account as it is then.

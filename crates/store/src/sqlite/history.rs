@@ -5,9 +5,10 @@
 //! them stands the number of the last, since only [`HISTORY_KEPT`] and a few more are kept.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 use tintype_domain::{Event, EventKind, ProjectId, TaskId, TaskRef, TaskState, UnixMillis};
 
+use super::columns::Columns;
 use super::tasks;
 use crate::{Error, HISTORY_KEPT};
 
@@ -30,10 +31,10 @@ pub(super) struct History {
 
 impl History {
     /// Reads the two columns.
-    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(columns: &Columns<'_>) -> rusqlite::Result<Self> {
         let history = Self {
-            last: row.get("last_event")?,
-            entries: row.get("history")?,
+            last: columns.next()?,
+            entries: columns.next()?,
         };
         let whole = history.entries.len().is_multiple_of(ENTRY);
         let counted = history.entries.len() / ENTRY <= history.last as usize;
@@ -110,7 +111,9 @@ pub(super) fn of_task(
     };
     let events = connection
         .prepare_cached("SELECT last_event, history FROM job WHERE task = ?1")?
-        .query_row((task.0,), |row| History::from_row(row)?.events(task, after))
+        .query_row((task.0,), |row| {
+            History::read(&Columns::of(row))?.events(task, after)
+        })
         .optional()?;
     Ok(events)
 }

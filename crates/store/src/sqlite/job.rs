@@ -3,14 +3,15 @@
 //! A job is loaded, moved and saved within one transaction of the writer. Every move goes through
 //! [`transition`] and leaves its event, in the job's history and with those who follow.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, params};
 use tintype_domain::{
-    Epoch, Event, EventKind, ExitCode, Outcome, TaskId, TaskState, TaskTimes, UnixMillis, WorkerId,
-    task::transition,
+    Epoch, Event, EventKind, ExitCode, Outcome, ProjectId, Task, TaskId, TaskState, TaskTimes,
+    ToolSlug, UnixMillis, WorkerId, task::transition,
 };
 
 use super::accounts::{self, Settlement};
 use super::batch::Batch;
+use super::columns::Columns;
 use super::history::History;
 use super::{outbox, outputs, rows, tool_stats};
 use crate::Error;
@@ -38,10 +39,27 @@ pub(super) struct Entry {
     pub(super) price_micros: i64,
 }
 
-/// A row of `job`.
+/// The columns that [`Job::read`] reads, of `job JOIN task ON task.id = job.task`.
+pub(super) const COLUMNS: &str = "job.task, project, tool_owner, tool_model, \
+     callback_url IS NOT NULL, state, created_at, accepted_at, preprocess_started_at, \
+     preprocess_ended_at, assigned_at, started_at, ended_at, postprocess_started_at, \
+     postprocess_ended_at, cancelled_at, epoch, attempts, worker, lease_until, cancel_requested, \
+     priority, start_tag, price_micros, cost_micros, exit_code, debug_error, last_event, history";
+
+fn lease(worker: Option<String>, until: Option<i64>) -> Option<Lease> {
+    worker.zip(until).map(|(worker, until)| Lease {
+        worker: WorkerId(worker),
+        until: UnixMillis(until),
+    })
+}
+
+/// A row of `job`, and what its moves need to know of the task.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) task: TaskId,
+    project: ProjectId,
+    tool: ToolSlug,
+    has_callback: bool,
     pub(super) state: TaskState,
     pub(super) times: TaskTimes,
     pub(super) epoch: Epoch,
@@ -97,8 +115,10 @@ impl Job {
     /// The job of a task.
     pub(super) fn load(connection: &Connection, task: TaskId) -> Result<Option<Self>, Error> {
         let job = connection
-            .prepare_cached("SELECT * FROM job WHERE task = ?1")?
-            .query_row((task.0,), Self::from_row)
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM job JOIN task ON task.id = job.task WHERE job.task = ?1"
+            ))?
+            .query_row((task.0,), |row| Self::read(&Columns::of(row)))
             .optional()?;
         Ok(job)
     }
@@ -120,29 +140,29 @@ impl Job {
         Ok(job.filter(|job| job.epoch == epoch && job.state.is_running()))
     }
 
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let worker: Option<String> = row.get("worker")?;
-        let until: Option<i64> = row.get("lease_until")?;
+    /// Reads [`COLUMNS`].
+    pub(super) fn read(columns: &Columns<'_>) -> rusqlite::Result<Self> {
+        // In the order of the columns, which is that of these fields.
         Ok(Self {
-            task: TaskId(row.get("task")?),
-            state: rows::state(row, "state")?,
-            times: rows::times(row)?,
-            epoch: Epoch(row.get("epoch")?),
-            attempts: row.get("attempts")?,
-            lease: worker.zip(until).map(|(worker, until)| Lease {
-                worker: WorkerId(worker),
-                until: UnixMillis(until),
-            }),
-            cancel_requested: row.get("cancel_requested")?,
+            task: TaskId(columns.next()?),
+            project: ProjectId(columns.next()?),
+            tool: ToolSlug::new(columns.next::<String>()?, columns.next::<String>()?),
+            has_callback: columns.next()?,
+            state: columns.text(rows::state)?,
+            times: rows::times(columns)?,
+            epoch: Epoch(columns.next()?),
+            attempts: columns.next()?,
+            lease: lease(columns.next()?, columns.next()?),
+            cancel_requested: columns.next()?,
             place: Place {
-                priority: row.get("priority")?,
-                start_tag: row.get("start_tag")?,
+                priority: columns.next()?,
+                start_tag: columns.next()?,
             },
-            price_micros: row.get("price_micros")?,
-            cost_micros: row.get("cost_micros")?,
-            exit_code: row.get::<_, Option<i32>>("exit_code")?.map(ExitCode),
-            debug_error: row.get("debug_error")?,
-            history: History::from_row(row)?,
+            price_micros: columns.next()?,
+            cost_micros: columns.next()?,
+            exit_code: columns.next::<Option<i32>>()?.map(ExitCode),
+            debug_error: columns.next()?,
+            history: History::read(columns)?,
         })
     }
 
@@ -162,7 +182,9 @@ impl Job {
             self.lease = None;
         }
         if to.is_final() {
-            outbox::report_end(batch, self.task, at)?;
+            if self.has_callback {
+                outbox::report_end(batch, self.task, at)?;
+            }
             self.settle(batch)?;
         }
         batch.tell(Event {
@@ -190,15 +212,15 @@ impl Job {
     }
 
     /// What was reserved is given back, and a success is paid for. A final state is entered once.
-    fn settle(&mut self, connection: &Connection) -> Result<(), Error> {
+    fn settle(&mut self, batch: &Batch<'_>) -> Result<(), Error> {
         let succeeded = self.exit_code == Some(ExitCode::SUCCESS);
         self.cost_micros = if succeeded { self.price_micros } else { 0 };
         let settlement = Settlement {
-            task: self.task,
+            project: self.project,
             price_micros: self.price_micros,
             cost_micros: self.cost_micros,
         };
-        accounts::settle(connection, &settlement)
+        accounts::settle(batch, &settlement)
     }
 
     /// Ends the task: the last states that it has not been through, its result and its outputs.
@@ -237,7 +259,7 @@ impl Job {
                 .times
                 .accepted
                 .map_or(0, |accepted| ended.0 - accepted.0);
-            tool_stats::count_end(batch, self.task, exit_code, duration_ms)?;
+            tool_stats::count_end(batch, &self.tool, exit_code, duration_ms)?;
         }
         let last_states = [
             TaskState::Ended,
@@ -252,47 +274,51 @@ impl Job {
         Ok(())
     }
 
+    /// Shows in a task how its job stands now. Outputs are not looked at.
+    pub(super) fn show_in(&self, task: &mut Task) {
+        task.state = self.state;
+        task.times = self.times;
+        task.epoch = self.epoch;
+        task.cancel_requested = self.cancel_requested;
+    }
+
     /// Writes the job back.
     pub(super) fn save(&self, connection: &Connection) -> Result<(), Error> {
         let millis = |time: Option<UnixMillis>| time.map(|time| time.0);
         let times = &self.times;
         connection
             .prepare_cached(
-                "UPDATE job SET state = :state, epoch = :epoch, attempts = :attempts, \
-                 worker = :worker, lease_until = :lease_until, \
-                 cancel_requested = :cancel_requested, accepted_at = :accepted, \
-                 preprocess_started_at = :preprocess_started, \
-                 preprocess_ended_at = :preprocess_ended, assigned_at = :assigned, \
-                 started_at = :started, ended_at = :ended, \
-                 postprocess_started_at = :postprocess_started, \
-                 postprocess_ended_at = :postprocess_ended, cancelled_at = :cancelled, \
-                 exit_code = :exit_code, debug_error = :debug_error, cost_micros = :cost_micros, \
-                 last_event = :last_event, history = :history \
-                 WHERE task = :task",
+                "UPDATE job SET state = ?2, epoch = ?3, attempts = ?4, worker = ?5, \
+                 lease_until = ?6, cancel_requested = ?7, accepted_at = ?8, \
+                 preprocess_started_at = ?9, preprocess_ended_at = ?10, assigned_at = ?11, \
+                 started_at = ?12, ended_at = ?13, postprocess_started_at = ?14, \
+                 postprocess_ended_at = ?15, cancelled_at = ?16, exit_code = ?17, \
+                 debug_error = ?18, last_event = ?19, history = ?20, cost_micros = ?21 \
+                 WHERE task = ?1",
             )?
-            .execute(named_params! {
-                ":task": self.task.0,
-                ":state": rows::state_word(self.state),
-                ":epoch": self.epoch.0,
-                ":attempts": self.attempts,
-                ":worker": self.lease.as_ref().map(|lease| lease.worker.as_str()),
-                ":lease_until": self.lease.as_ref().map(|lease| lease.until.0),
-                ":cancel_requested": self.cancel_requested,
-                ":accepted": millis(times.accepted),
-                ":preprocess_started": millis(times.preprocess_started),
-                ":preprocess_ended": millis(times.preprocess_ended),
-                ":assigned": millis(times.assigned),
-                ":started": millis(times.started),
-                ":ended": millis(times.ended),
-                ":postprocess_started": millis(times.postprocess_started),
-                ":postprocess_ended": millis(times.postprocess_ended),
-                ":cancelled": millis(times.cancelled),
-                ":exit_code": self.exit_code.map(|code| code.0),
-                ":debug_error": self.debug_error,
-                ":last_event": self.history.last(),
-                ":history": self.history.bytes(),
-                ":cost_micros": self.cost_micros,
-            })?;
+            .execute(params![
+                self.task.0,
+                rows::state_word(self.state),
+                self.epoch.0,
+                self.attempts,
+                self.lease.as_ref().map(|lease| lease.worker.as_str()),
+                self.lease.as_ref().map(|lease| lease.until.0),
+                self.cancel_requested,
+                millis(times.accepted),
+                millis(times.preprocess_started),
+                millis(times.preprocess_ended),
+                millis(times.assigned),
+                millis(times.started),
+                millis(times.ended),
+                millis(times.postprocess_started),
+                millis(times.postprocess_ended),
+                millis(times.cancelled),
+                self.exit_code.map(|code| code.0),
+                self.debug_error,
+                self.history.last(),
+                self.history.bytes(),
+                self.cost_micros,
+            ])?;
         Ok(())
     }
 }

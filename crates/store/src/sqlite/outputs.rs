@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension};
 use tintype_domain::{OutputFile, ProjectId, TaskId, TaskRef};
 
+use super::columns::Columns;
 use super::job::Job;
+use super::rows::OUTPUT_COLUMNS;
 use super::{rows, tasks};
 use crate::{Deletion, Error};
 
@@ -38,9 +40,10 @@ pub(super) fn insert(
 
 /// The outputs of a task, in their order.
 pub(super) fn of_task(connection: &Connection, task: TaskId) -> Result<Vec<OutputFile>, Error> {
-    let mut statement =
-        connection.prepare_cached("SELECT * FROM output WHERE task = ?1 ORDER BY rowid")?;
-    let outputs = statement.query_map((task.0,), rows::output)?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {OUTPUT_COLUMNS} FROM output WHERE task = ?1 ORDER BY rowid"
+    ))?;
+    let outputs = statement.query_map((task.0,), |row| rows::output(&Columns::of(row)))?;
     Ok(outputs.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -51,8 +54,10 @@ pub(super) fn at(
     name: &str,
 ) -> Result<Option<OutputFile>, Error> {
     let output = connection
-        .prepare_cached("SELECT * FROM output WHERE directory = ?1 AND name = ?2")?
-        .query_row((directory, name), rows::output)
+        .prepare_cached(&format!(
+            "SELECT {OUTPUT_COLUMNS} FROM output WHERE directory = ?1 AND name = ?2"
+        ))?
+        .query_row((directory, name), |row| rows::output(&Columns::of(row)))
         .optional()?;
     Ok(output)
 }

@@ -30,7 +30,7 @@ pub(super) fn claim(batch: &Batch<'_>, claim: &Claim, now: UnixMillis) -> Result
     let queued = ids(batch, QUEUED, (claim.max_attempts, limit))?;
     let mut claimed = Vec::with_capacity(queued.len());
     for task in queued {
-        let mut job = Job::expect(batch, task)?;
+        let (mut task, mut job) = tasks::load_with_job(batch, task)?;
         job.enter(batch, TaskState::Accepted, now)?;
         job.epoch = Epoch(job.epoch.0 + 1);
         job.attempts += 1;
@@ -40,7 +40,8 @@ pub(super) fn claim(batch: &Batch<'_>, claim: &Claim, now: UnixMillis) -> Result
         });
         job.save(batch)?;
         accounts::advance(batch, job.place)?;
-        claimed.push(tasks::load(batch, task)?);
+        job.show_in(&mut task);
+        claimed.push(task);
     }
     Ok(claimed)
 }
@@ -76,33 +77,40 @@ pub(super) fn heartbeat(
 
 /// Records what happened to claimed tasks.
 pub(super) fn record(batch: &Batch<'_>, progress: &[Progress]) -> Result<Vec<Fenced>, Error> {
-    progress
-        .iter()
-        .map(|progress| record_one(batch, progress))
-        .collect()
+    let mut fenced = Vec::with_capacity(progress.len());
+    let of_one_claim = |a: &Progress, b: &Progress| (a.task, a.epoch) == (b.task, b.epoch);
+    for progress in progress.chunk_by(of_one_claim) {
+        let answer = record_of_claim(batch, progress)?;
+        fenced.extend(progress.iter().map(|_| answer));
+    }
+    Ok(fenced)
 }
 
-fn record_one(batch: &Batch<'_>, progress: &Progress) -> Result<Fenced, Error> {
-    let Some(mut job) = Job::held(batch, progress.task, progress.epoch)? else {
+/// Records what happened to a task in one claim. There is at least one thing.
+fn record_of_claim(batch: &Batch<'_>, progress: &[Progress]) -> Result<Fenced, Error> {
+    let Some(mut job) = Job::held(batch, progress[0].task, progress[0].epoch)? else {
         return Ok(Fenced::Stale);
     };
-    match &progress.kind {
-        EventKind::Entered { state } if !state.is_running() || *state == TaskState::Accepted => {
-            return Err(Error::Rejected {
-                reason: format!(
-                    "task {}: {state:?} is entered by claiming, releasing or completing",
-                    job.task
-                ),
-            });
+    let before = job.state;
+    for Progress { at, kind, .. } in progress {
+        match kind {
+            EventKind::Entered { state }
+                if !state.is_running() || *state == TaskState::Accepted =>
+            {
+                return Err(Error::Rejected {
+                    reason: format!(
+                        "task {}: {state:?} is entered by claiming, releasing or completing",
+                        job.task
+                    ),
+                });
+            }
+            EventKind::Entered { state } if *state > job.state => job.enter(batch, *state, *at)?,
+            EventKind::Entered { .. } => {} // been there
+            kind @ EventKind::Progress { .. } => job.report(batch, kind.clone(), *at),
         }
-        EventKind::Entered { state } if *state > job.state => {
-            job.enter(batch, *state, progress.at)?;
-            job.save(batch)?;
-        }
-        EventKind::Entered { .. } => {} // been there
-        kind @ EventKind::Progress { .. } => {
-            job.report(batch, kind.clone(), progress.at);
-        }
+    }
+    if job.state != before {
+        job.save(batch)?;
     }
     Ok(Fenced::Applied)
 }

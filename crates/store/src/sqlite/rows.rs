@@ -9,6 +9,8 @@ use tintype_domain::{
     ProjectId, Task, TaskId, TaskState, TaskTimes, TaskToken, ToolSlug, UnixMillis,
 };
 
+use super::columns::Columns;
+
 /// The columns that [`task`] reads, of `task JOIN job ON job.task = task.id`.
 pub(super) const TASK_COLUMNS: &str = "id, uuid, token, project, tool_owner, tool_model, \
      parameters, output_folder, callback_url, warnings, state, epoch, cancel_requested, \
@@ -16,65 +18,64 @@ pub(super) const TASK_COLUMNS: &str = "id, uuid, token, project, tool_owner, too
      started_at, ended_at, postprocess_started_at, postprocess_ended_at, cancelled_at, \
      exit_code, debug_output, debug_error, cost_micros";
 
-/// A task without its outputs.
-pub(super) fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
+/// A task without its outputs, of [`TASK_COLUMNS`].
+pub(super) fn task(columns: &Columns<'_>) -> rusqlite::Result<Task> {
+    // In the order of the columns, which is that of these fields.
     Ok(Task {
-        id: TaskId(row.get("id")?),
-        uuid: parsed(row, "uuid")?,
-        token: TaskToken(row.get("token")?),
-        project: ProjectId(row.get("project")?),
-        tool: ToolSlug::new(
-            row.get::<_, String>("tool_owner")?,
-            row.get::<_, String>("tool_model")?,
-        ),
-        parameters: json(row, "parameters")?,
-        state: state(row, "state")?,
-        times: times(row)?,
-        epoch: Epoch(row.get("epoch")?),
-        exit_code: row.get::<_, Option<i32>>("exit_code")?.map(ExitCode),
-        cancel_requested: row.get("cancel_requested")?,
-        debug_output: row.get("debug_output")?,
-        debug_error: row.get("debug_error")?,
-        cost_micros: row.get("cost_micros")?,
+        id: TaskId(columns.next()?),
+        uuid: columns.text(str::parse)?,
+        token: TaskToken(columns.next()?),
+        project: ProjectId(columns.next()?),
+        tool: ToolSlug::new(columns.next::<String>()?, columns.next::<String>()?),
+        parameters: columns.json()?,
+        output_folder: FileId(columns.next()?),
+        callback_url: columns.next()?,
+        warnings: columns.json()?,
+        state: columns.text(state)?,
+        epoch: Epoch(columns.next()?),
+        cancel_requested: columns.next()?,
+        times: times(columns)?,
+        exit_code: columns.next::<Option<i32>>()?.map(ExitCode),
+        debug_output: columns.next()?,
+        debug_error: columns.next()?,
+        cost_micros: columns.next()?,
         outputs: Vec::new(),
-        output_folder: FileId(row.get("output_folder")?),
-        callback_url: row.get("callback_url")?,
-        warnings: json(row, "warnings")?,
     })
 }
 
-/// The times of a job.
-pub(super) fn times(row: &Row<'_>) -> rusqlite::Result<TaskTimes> {
-    let time = |column| -> rusqlite::Result<Option<UnixMillis>> {
-        Ok(row.get::<_, Option<i64>>(column)?.map(UnixMillis))
-    };
+/// The times of a job, from `created_at` to `cancelled_at`.
+pub(super) fn times(columns: &Columns<'_>) -> rusqlite::Result<TaskTimes> {
     Ok(TaskTimes {
-        created: UnixMillis(row.get("created_at")?),
-        accepted: time("accepted_at")?,
-        preprocess_started: time("preprocess_started_at")?,
-        preprocess_ended: time("preprocess_ended_at")?,
-        assigned: time("assigned_at")?,
-        started: time("started_at")?,
-        ended: time("ended_at")?,
-        postprocess_started: time("postprocess_started_at")?,
-        postprocess_ended: time("postprocess_ended_at")?,
-        cancelled: time("cancelled_at")?,
+        created: UnixMillis(columns.next()?),
+        accepted: columns.time()?,
+        preprocess_started: columns.time()?,
+        preprocess_ended: columns.time()?,
+        assigned: columns.time()?,
+        started: columns.time()?,
+        ended: columns.time()?,
+        postprocess_started: columns.time()?,
+        postprocess_ended: columns.time()?,
+        cancelled: columns.time()?,
     })
 }
+
+/// The columns that [`output`] reads.
+pub(super) const OUTPUT_COLUMNS: &str = "id, name, content_type, parent_id, size_bytes, added_at, \
+     modified_at, access_key, directory, blob_key";
 
 /// An output of a finished task.
-pub(super) fn output(row: &Row<'_>) -> rusqlite::Result<OutputFile> {
+pub(super) fn output(columns: &Columns<'_>) -> rusqlite::Result<OutputFile> {
     Ok(OutputFile {
-        id: FileId(row.get("id")?),
-        name: row.get("name")?,
-        content_type: row.get("content_type")?,
-        parent_id: FileId(row.get("parent_id")?),
-        size_bytes: row.get("size_bytes")?,
-        added_at: UnixMillis(row.get("added_at")?),
-        modified_at: UnixMillis(row.get("modified_at")?),
-        access_key: AccessKey(row.get("access_key")?),
-        directory: row.get("directory")?,
-        blob_key: row.get("blob_key")?,
+        id: FileId(columns.next()?),
+        name: columns.next()?,
+        content_type: columns.next()?,
+        parent_id: FileId(columns.next()?),
+        size_bytes: columns.next()?,
+        added_at: UnixMillis(columns.next()?),
+        modified_at: UnixMillis(columns.next()?),
+        access_key: AccessKey(columns.next()?),
+        directory: columns.next()?,
+        blob_key: columns.next()?,
     })
 }
 
@@ -137,13 +138,12 @@ pub(super) fn state_word(state: TaskState) -> &'static str {
     }
 }
 
-/// The state that a column's word stands for.
-pub(super) fn state(row: &Row<'_>, column: &str) -> rusqlite::Result<TaskState> {
-    let word: String = row.get(column)?;
+/// The state that a word stands for.
+pub(super) fn state(word: &str) -> Result<TaskState, String> {
     TaskState::ALL
         .into_iter()
         .find(|state| state_word(*state) == word)
-        .ok_or_else(|| unreadable(column, format!("{word:?} is not a task state")))
+        .ok_or_else(|| format!("{word:?} is not a task state"))
 }
 
 /// The word for a project's authentication in the database.

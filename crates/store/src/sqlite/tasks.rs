@@ -7,7 +7,8 @@ use tintype_domain::{
 };
 
 use super::batch::Batch;
-use super::job::{Entry, Job};
+use super::columns::Columns;
+use super::job::{self, Entry, Job};
 use super::{accounts, outputs, registry, repeats, rows, tool_stats};
 use crate::{Error, MAX_PAGE, TaskQuery};
 
@@ -141,9 +142,24 @@ pub(super) fn load(connection: &Connection, id: TaskId) -> Result<Task, Error> {
             "SELECT {} FROM task JOIN job ON job.task = task.id WHERE task.id = ?1",
             rows::TASK_COLUMNS
         ))?
-        .query_row((id.0,), rows::task)?;
+        .query_row((id.0,), |row| rows::task(&Columns::of(row)))?;
     add_outputs(connection, &mut task)?;
     Ok(task)
+}
+
+/// A task that waits or runs and must be there, and its job.
+pub(super) fn load_with_job(connection: &Connection, id: TaskId) -> Result<(Task, Job), Error> {
+    let loaded = connection
+        .prepare_cached(&format!(
+            "SELECT {}, {} FROM task JOIN job ON job.task = task.id WHERE task.id = ?1",
+            rows::TASK_COLUMNS,
+            job::COLUMNS
+        ))?
+        .query_row((id.0,), |row| {
+            let columns = Columns::of(row);
+            Ok((rows::task(&columns)?, Job::read(&columns)?))
+        })?;
+    Ok(loaded)
 }
 
 /// A task by number or token.
@@ -186,7 +202,7 @@ pub(super) fn list(connection: &Connection, query: &TaskQuery) -> Result<(Vec<Ta
         ":start": i64::try_from(query.start).unwrap_or(i64::MAX),
     };
     let mut tasks = statement
-        .query_map(page, rows::task)?
+        .query_map(page, |row| rows::task(&Columns::of(row)))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     for task in &mut tasks {
         add_outputs(connection, task)?;

@@ -1,8 +1,10 @@
 //! The one thread that writes.
 //!
-//! It takes all requests that wait (up to a bound), runs them in one `BEGIN IMMEDIATE` with a
-//! savepoint for each, commits, and only then tells the followers and answers: while the disk is busy with one commit
-//! the next batch gathers. A request that fails is undone alone. When the transaction as a whole
+//! It takes all requests that wait (up to a bound), runs them in one `BEGIN IMMEDIATE`, commits, and
+//! only then tells the followers and answers: while the disk is busy with one commit the next batch
+//! gathers. A request that fails is undone alone: the batch is rolled back and run again with a
+//! savepoint for each request, which costs too much to do it always. Some requests can run only
+//! once; a batch with one of them has the savepoints at once. When the transaction as a whole
 //! fails (a full disk, say), every request of the batch is told so, nothing is left half-written,
 //! and the thread goes on with the next batch.
 
@@ -46,7 +48,8 @@ impl Writer {
         })
     }
 
-    /// Runs an operation in the writer's transaction and answers after the commit.
+    /// Runs an operation in the writer's transaction and answers after the commit. It may read and
+    /// write any table.
     ///
     /// A call that is dropped before its turn has come does nothing; after that it takes effect
     /// although nobody hears of it.
@@ -54,9 +57,33 @@ impl Writer {
         &self,
         operation: impl FnOnce(&Batch<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let mut operation = Some(operation);
+        let once = move |batch: &Batch<'_>| {
+            let operation = operation.take();
+            operation.expect("a request of this kind is applied once; this is a bug")(batch)
+        };
+        self.send(once, false).await
+    }
+
+    /// As [`Writer::run`], and cheaper, for what every task does. If the operation fails, or one
+    /// of those beside it, it is undone and run again. It leaves the tables whose rows the batch
+    /// keeps to the batch.
+    pub(super) async fn run_often<T: Send + 'static>(
+        &self,
+        operation: impl FnMut(&Batch<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.send(operation, true).await
+    }
+
+    async fn send<T: Send + 'static>(
+        &self,
+        operation: impl FnMut(&Batch<'_>) -> Result<T, Error> + Send + 'static,
+        repeatable: bool,
+    ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
         let request = Box::new(Call {
-            operation: Some(operation),
+            operation,
+            repeatable,
             result: None,
             answer,
         });
@@ -91,6 +118,9 @@ trait Request: Send {
     /// Whether the caller no longer waits.
     fn is_abandoned(&self) -> bool;
 
+    /// Whether it may be applied again after it was undone.
+    fn is_repeatable(&self) -> bool;
+
     /// Runs the operation and keeps its result; `Err` says why it is to be undone.
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), String>;
 
@@ -99,7 +129,8 @@ trait Request: Send {
 }
 
 struct Call<T, F> {
-    operation: Option<F>,
+    operation: F,
+    repeatable: bool,
     result: Option<Result<T, Error>>,
     answer: oneshot::Sender<Result<T, Error>>,
 }
@@ -107,18 +138,18 @@ struct Call<T, F> {
 impl<T, F> Request for Call<T, F>
 where
     T: Send,
-    F: FnOnce(&Batch<'_>) -> Result<T, Error> + Send,
+    F: FnMut(&Batch<'_>) -> Result<T, Error> + Send,
 {
     fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
     }
 
+    fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), String> {
-        let operation = self
-            .operation
-            .take()
-            .expect("a request is applied once; this is a bug");
-        let result = operation(batch);
+        let result = (self.operation)(batch);
         let failure = result.as_ref().err().map(Error::to_string);
         self.result = Some(result);
         failure.map_or(Ok(()), Err)
@@ -170,26 +201,52 @@ fn commit(
     connection: &Connection,
     requests: &mut [Box<dyn Request>],
 ) -> Result<Vec<Event>, String> {
+    if requests.iter().all(|request| request.is_repeatable()) {
+        execute(connection, "BEGIN IMMEDIATE")?;
+        let batch = Batch::new(connection);
+        if apply_all(&batch, requests).is_ok() {
+            execute(connection, "COMMIT")?;
+            return Ok(batch.into_events());
+        }
+        roll_back(connection);
+    }
     execute(connection, "BEGIN IMMEDIATE")?;
     let batch = Batch::new(connection);
-    for request in requests
-        .iter_mut()
-        .filter(|request| !request.is_abandoned())
-    {
-        execute(connection, "SAVEPOINT request")?;
-        batch.mark();
-        if let Err(reason) = request.apply(&batch) {
-            // SQLite ends the whole transaction by itself after some errors, a full disk for one.
-            if connection.is_autocommit() {
-                return Err(reason);
-            }
-            execute(connection, "ROLLBACK TO request")?;
-            batch.undo();
-        }
-        execute(connection, "RELEASE request")?;
+    for request in wanted(requests) {
+        apply_alone(&batch, request)?;
     }
     execute(connection, "COMMIT")?;
     Ok(batch.into_events())
+}
+
+/// Those whose callers still wait.
+fn wanted(requests: &mut [Box<dyn Request>]) -> impl Iterator<Item = &mut Box<dyn Request>> {
+    let all = requests.iter_mut();
+    all.filter(|request| !request.is_abandoned())
+}
+
+/// Applies requests until one fails.
+fn apply_all(batch: &Batch<'_>, requests: &mut [Box<dyn Request>]) -> Result<(), String> {
+    for request in wanted(requests) {
+        request.apply(batch)?;
+    }
+    batch.write_kept().map_err(reason_of)
+}
+
+/// Applies a request so that its failure leaves the others alone; `Err` when it does not.
+fn apply_alone(batch: &Batch<'_>, request: &mut Box<dyn Request>) -> Result<(), String> {
+    execute(batch, "SAVEPOINT request")?;
+    batch.mark();
+    if let Err(reason) = request.apply(batch) {
+        // SQLite ends the whole transaction by itself after some errors, a full disk for one.
+        if batch.is_autocommit() {
+            return Err(reason);
+        }
+        execute(batch, "ROLLBACK TO request")?;
+        batch.undo();
+    }
+    batch.write_kept().map_err(reason_of)?;
+    execute(batch, "RELEASE request")
 }
 
 fn execute(connection: &Connection, statement: &str) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::Error;
-use crate::conformance::{START, new_task};
+use crate::conformance::{START, new_task, success};
 use crate::sqlite::{outbox, queue};
 
 /// Holds the writer up, so that what is sent meanwhile ends in one batch.
@@ -38,6 +38,48 @@ async fn a_refused_request_does_not_disturb_its_batch() {
     let heard = follower.next().await.expect("it keeps up");
     let tasks: Vec<_> = heard.iter().map(|event| event.task.0).collect();
     assert_eq!(tasks, [1, 2]);
+}
+
+/// One that fails half-way makes the whole batch run again: each of the others counts once.
+#[tokio::test]
+async fn a_batch_that_is_run_again_counts_once() {
+    let place = Place::new();
+    let store = place.open();
+    let bench = bench(&store).await;
+    let [lucky, twin] = [bench.running().await, bench.running().await];
+    let outcome = success(&lucky);
+    bench.complete(&lucky, outcome.clone()).await;
+    let before = bench.history(twin.id).await;
+
+    let mut follower = store.follow();
+    let submit = || store.submit(new_task(bench.project), START);
+    let same_address = store.complete(twin.id, twin.epoch, outcome, START);
+    let (release, until) = mpsc::channel();
+    let ((), first, refused, second, ()) = tokio::join!(
+        hold(&store, until),
+        submit(),
+        same_address,
+        submit(),
+        async {
+            release.send(()).expect("the writer waits");
+        }
+    );
+    assert!(
+        matches!(refused, Err(Error::Rejected { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        [first.expect("submit").id.0, second.expect("submit").id.0],
+        [3, 4]
+    );
+    assert_eq!(bench.history(twin.id).await, before);
+    let heard = follower.next().await.expect("it keeps up");
+    let tasks: Vec<_> = heard.iter().map(|event| event.task.0).collect();
+    assert_eq!(tasks, [3, 4]);
+
+    let (_, stats) = store.tool_stats().await.expect("stats").remove(0);
+    assert_eq!((stats.runs, stats.successes, stats.failures), (4, 1, 0));
+    assert_eq!(query(&place.path(), "SELECT active FROM account"), "3");
 }
 
 #[tokio::test]
