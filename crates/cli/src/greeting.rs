@@ -98,6 +98,7 @@ mod tests {
             name: "default".to_owned(),
             api_key: "THEKEY".to_owned(),
             api_secret: "THESECRET".to_owned(),
+            webhook_secret: "whsec_THEWEBHOOKSECRET".to_owned(),
         };
         let greeting = Greeting {
             public_url: "http://127.0.0.1:8787",

@@ -15,6 +15,9 @@ fn help_reads_as_published() {
         &["project", "create"],
         &["tidy"],
         &["bench", "api"],
+        &["project", "show"],
+        &["webhook", "list"],
+        &["webhook", "redeliver"],
     ];
     for path in paths {
         let mut command = Arguments::command().term_width(90);

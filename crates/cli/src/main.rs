@@ -19,7 +19,9 @@ mod retention;
 mod serve;
 mod settings;
 mod signals;
+mod table;
 mod tidy;
+mod webhook;
 
 /// Pictures from models of the FLUX family: an image service of your own, in one binary.
 #[derive(Debug, Parser)]
@@ -53,6 +55,9 @@ enum Command {
     /// Measure what the service costs on this machine.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// See and repeat the reports that were sent to callback addresses.
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +69,7 @@ fn main() -> ExitCode {
         Command::Project(command) => command.run(),
         Command::Tidy(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Webhook(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,11 +7,11 @@ use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use tintype_domain::AuthKind;
-use tintype_service::{NewProjectRequest, ProjectKeys};
+use tintype_service::{NewProjectRequest, ProjectKeys, ShownProject};
 
 use crate::data_folder::DataFolder;
 use crate::settings::default_data_folder;
-use crate::{assembly, logs};
+use crate::{assembly, logs, table};
 
 /// Work on projects.
 #[derive(Debug, Subcommand)]
@@ -20,6 +20,8 @@ pub enum ProjectCommand {
     ///
     /// It may be done while a server runs on the same data folder; the keys work at once.
     Create(CreateArguments),
+    /// Print a project's settings, and the secret that its receivers verify webhooks with.
+    Show(ShowArguments),
 }
 
 /// The command line of `project create`.
@@ -46,6 +48,19 @@ pub struct CreateArguments {
     json: bool,
 }
 
+/// The command line of `project show`.
+#[derive(Debug, Args)]
+pub struct ShowArguments {
+    /// The project's name.
+    name: String,
+    /// The folder of the service [default: ~/.local/share/tintype].
+    #[arg(long, value_name = "DIR", env = "TINTYPE_DATA", hide_env_values = true)]
+    data: Option<PathBuf>,
+    /// Print one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Auth {
     /// x-api-key, x-nonce and x-signature.
@@ -67,6 +82,7 @@ impl ProjectCommand {
             .context("cannot start the runtime")?;
         match self {
             Self::Create(arguments) => runtime.block_on(create(arguments)),
+            Self::Show(arguments) => runtime.block_on(show(arguments)),
         }
     }
 }
@@ -88,12 +104,85 @@ async fn create(arguments: CreateArguments) -> anyhow::Result<()> {
     if arguments.json {
         println!("{}", serde_json::to_string(&PrintedKeys::of(&keys))?);
     } else {
-        println!("project     {}", keys.name);
-        println!("API key     {}", keys.api_key);
-        println!("API secret  {}", keys.api_secret);
-        eprintln!("Keep them: they are not shown again.");
+        println!("project         {}", keys.name);
+        println!("API key         {}", keys.api_key);
+        println!("API secret      {}", keys.api_secret);
+        println!("webhook secret  {}", keys.webhook_secret);
+        eprintln!("Keep the API secret: it is not shown again.");
     }
     Ok(())
+}
+
+async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
+    let data = DataFolder::at(&arguments.data.unwrap_or_else(default_data_folder))?;
+    let store = Arc::new(data.store_beside()?);
+    let service = assembly::service_beside(&data, store).await?;
+    let name = &arguments.name;
+    let shown = service.project_named(name).await?;
+    let shown = shown.with_context(|| format!("there is no project named \"{name}\""))?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&PrintedProject::of(&shown))?);
+    } else {
+        print!("{}", project_text(&shown));
+    }
+    Ok(())
+}
+
+fn project_text(shown: &ShownProject) -> String {
+    let project = &shown.project;
+    let networks = match project.allowed_networks.as_slice() {
+        [] => "everywhere".to_owned(),
+        networks => networks.join(" "),
+    };
+    let nonces = if project.strict_nonce {
+        ", each nonce once"
+    } else {
+        ""
+    };
+    let mut lines = vec![
+        ("project", project.name.clone()),
+        ("API key", project.api_key.clone()),
+        ("proves itself", auth_text(project.auth).to_owned() + nonces),
+        ("callable from", networks),
+        ("made", table::time(project.created_at)),
+        ("webhook secret", shown.webhook_secret.clone()),
+    ];
+    let lines = lines
+        .drain(..)
+        .map(|(label, value)| format!("{label:<16}{value}\n"));
+    lines.collect()
+}
+
+fn auth_text(auth: AuthKind) -> &'static str {
+    match auth {
+        AuthKind::Signature => "by signing",
+        AuthKind::Key => "by the key alone",
+    }
+}
+
+#[derive(Serialize)]
+struct PrintedProject<'a> {
+    name: &'a str,
+    api_key: &'a str,
+    auth: AuthKind,
+    allowed_networks: &'a [String],
+    strict_nonce: bool,
+    created_at: String,
+    webhook_secret: &'a str,
+}
+
+impl<'a> PrintedProject<'a> {
+    fn of(shown: &'a ShownProject) -> Self {
+        Self {
+            name: &shown.project.name,
+            api_key: &shown.project.api_key,
+            auth: shown.project.auth,
+            allowed_networks: &shown.project.allowed_networks,
+            strict_nonce: shown.project.strict_nonce,
+            created_at: table::time(shown.project.created_at),
+            webhook_secret: &shown.webhook_secret,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -101,6 +190,7 @@ struct PrintedKeys<'a> {
     name: &'a str,
     api_key: &'a str,
     api_secret: &'a str,
+    webhook_secret: &'a str,
 }
 
 impl<'a> PrintedKeys<'a> {
@@ -109,6 +199,7 @@ impl<'a> PrintedKeys<'a> {
             name: &keys.name,
             api_key: &keys.api_key,
             api_secret: &keys.api_secret,
+            webhook_secret: &keys.webhook_secret,
         }
     }
 }

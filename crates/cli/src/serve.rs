@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use tintype_domain::WorkerId;
-use tintype_server::{BaseUrl, Options, listen, router};
+use tintype_server::{BaseUrl, Options, listen, router, webhooks};
 use tintype_service::Service;
 use tintype_service::janitor::{Janitor, JanitorConfig, JanitorHandle};
+use tintype_service::webhooks::{Deliveries, DeliveriesHandle, WebhookConfig};
 use tintype_service::worker::{Worker, WorkerConfig, WorkerHandle};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -163,6 +164,7 @@ struct Running {
     stop: oneshot::Sender<()>,
     worker: WorkerHandle,
     janitor: JanitorHandle,
+    deliveries: DeliveriesHandle,
 }
 
 impl Running {
@@ -194,6 +196,8 @@ impl Running {
         let new_keys = service.ensure_default_project().await?;
         let worker = spawn_worker(&service, &models);
         let janitor = Janitor::new(service.clone(), janitor).spawn();
+        let render = webhooks(&service, &options);
+        let deliveries = Deliveries::spawn(service.clone(), render, WebhookConfig::default());
         greet(&Greeting {
             public_url: service.public_url(),
             data: data.path(),
@@ -211,12 +215,20 @@ impl Running {
             stop,
             worker,
             janitor,
+            deliveries,
         })
     }
 
     async fn stop(self) {
         drop(self.stop);
-        let all = async { tokio::join!(self.worker.drain(), self.janitor.drain(), self.server) };
+        let all = async {
+            tokio::join!(
+                self.worker.drain(),
+                self.janitor.drain(),
+                self.deliveries.drain(),
+                self.server
+            )
+        };
         match tokio::time::timeout(STOP_TIMEOUT, all).await {
             Ok(_) => tracing::info!("stopped"),
             Err(_) => tracing::warn!("stopped in the middle; the rest runs after the next start"),

@@ -22,7 +22,9 @@ pub mod wire;
 pub mod wire_events;
 pub mod wire_files;
 pub mod wire_tools;
+mod wire_webhook;
 
 pub use app::{BaseUrl, Options};
 pub use limits::Limits;
 pub use routes::router;
+pub use wire_webhook::webhooks;

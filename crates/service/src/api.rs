@@ -224,6 +224,8 @@ pub struct ProjectKeys {
     pub api_key: String,
     /// Never sent; part of the signed message.
     pub api_secret: String,
+    /// What receivers verify webhooks with. Derived from the API secret, and shown at any time.
+    pub webhook_secret: String,
 }
 
 /// Why a project was not made.

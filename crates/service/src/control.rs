@@ -50,6 +50,7 @@ impl Service {
     pub async fn cancel(&self, principal: &Principal, task: &TaskRef) -> Result<Task, StopError> {
         match self.ask_to_stop(principal, task, Standing::Queued).await? {
             Cancel::Cancelled(task) | Cancel::Flagged(task) => {
+                self.ended.notify_one();
                 tracing::info!(task.id = %task.id, project.id = %principal.project, "cancelled in the queue");
                 Ok(*task)
             }

@@ -24,6 +24,7 @@ pub mod test_support;
 mod tools;
 mod uploads;
 pub mod watch;
+pub mod webhooks;
 pub mod worker;
 
 pub use api::{
@@ -42,3 +43,4 @@ pub use networks::{Networks, NotANetwork};
 pub use sealing::{KEY_FILE_NAME, SealingError, SealingKey};
 pub use service::{Parts, Service, ServiceConfig};
 pub use tools::{ToolPage, ToolReport};
+pub use webhooks::ShownProject;

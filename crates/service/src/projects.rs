@@ -5,6 +5,7 @@ use rand::distr::Alphanumeric;
 use tintype_domain::AuthKind;
 use tintype_store::NewProject;
 
+use crate::webhooks::SigningSecret;
 use crate::{NewProjectRequest, ProjectError, ProjectKeys, Service, ServiceError, networks};
 
 /// The project that the first start makes.
@@ -83,10 +84,12 @@ impl Service {
                 .map(|_| char::from(rng.sample(Alphanumeric)))
                 .collect::<String>()
         };
+        let (api_key, api_secret) = (draw(), draw());
         ProjectKeys {
             name: name.to_owned(),
-            api_key: draw(),
-            api_secret: draw(),
+            api_key,
+            webhook_secret: SigningSecret::derive(&api_secret).shown(),
+            api_secret,
         }
     }
 }

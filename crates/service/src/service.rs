@@ -78,6 +78,8 @@ pub struct Service {
     bad_attempts: Mutex<BadAttempts>,
     public_url: String,
     pub(crate) queued: Arc<Notify>,
+    /// Rings when a task has ended: a hint for the webhooks.
+    pub(crate) ended: Notify,
     /// Rings when a running task was asked to stop. A hint: the store knows which, and workers
     /// that hear nothing learn of it with their next heartbeat.
     pub(crate) stops: watch::Sender<()>,
@@ -101,6 +103,7 @@ impl Service {
             bad_attempts: Mutex::default(),
             public_url: config.public_url.trim_end_matches('/').to_owned(),
             queued: Arc::new(Notify::new()),
+            ended: Notify::new(),
             stops: watch::Sender::new(()),
             kill_patience: config.kill_patience,
             hub: Hub::new(),

@@ -1,5 +1,5 @@
 //! For tests of this crate and of those above it: an engine that follows a script, and a clock
-//! that is moved by hand.
+//! that is moved by hand, and a receiver of webhooks.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,6 +16,10 @@ use tintype_engine::{
 use tokio::sync::watch;
 
 use crate::Clock;
+
+mod receiver;
+
+pub use receiver::{Answer, Call, Receiver};
 
 /// How often a held job looks whether it is cancelled: its denoising steps are this short.
 const STEP: Duration = Duration::from_millis(1);

@@ -15,3 +15,4 @@ mod seeds;
 mod server;
 mod shell;
 mod tidy;
+mod webhooks;

@@ -89,6 +89,21 @@ impl Place {
     }
 }
 
+impl Place {
+    /// What a command on the data folder prints.
+    pub fn printed(&self, arguments: &[&str]) -> String {
+        let output = tintype(self.path())
+            .args(arguments)
+            .arg("--data")
+            .arg(self.data())
+            .output()
+            .expect("the program starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+}
+
 /// A running server. Dropping it kills it.
 pub struct Server {
     process: Child,

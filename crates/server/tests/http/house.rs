@@ -222,6 +222,12 @@ impl House {
         }
     }
 
+    /// The task as the store has it.
+    pub async fn store_detail(&self, task: &Task) -> Task {
+        let found = self.store.detail(&TaskRef::Id(task.id), None).await;
+        found.expect("an answer").expect("the task is there")
+    }
+
     /// A queued task's token.
     pub async fn submitted(&self) -> String {
         let answer = self

@@ -17,4 +17,5 @@ mod task_list;
 mod task_stop;
 mod tools;
 mod uploads;
+mod webhook;
 mod websocket;

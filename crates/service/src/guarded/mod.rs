@@ -11,18 +11,13 @@ mod client;
 mod error;
 mod get;
 mod guard;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the posts of webhooks, not made yet")
-)]
 mod post;
 mod resolve;
 
 pub(crate) use client::GuardedClient;
 pub(crate) use error::GuardedError;
 pub(crate) use get::GetLimits;
-#[expect(unused_imports, reason = "for the posts of webhooks, not made yet")]
-pub(crate) use post::{Answer, Post, PostLimits};
+pub(crate) use post::Post;
 
 pub use guard::{AllowedTargets, GuardConfig, NotATarget};
 

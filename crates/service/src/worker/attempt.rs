@@ -200,7 +200,7 @@ impl Worker {
                 .complete(held.task, held.epoch, outcome, now)
                 .await
             {
-                Ok(Fenced::Applied) => return,
+                Ok(Fenced::Applied) => return self.service.ended.notify_one(),
                 Ok(Fenced::Stale) => {
                     tracing::warn!(task.id = %held.task, "a task had ended or moved on already");
                     return;

@@ -261,6 +261,7 @@ impl Worker {
             Ok(tasks) => {
                 tracing::info!(tasks, "took back tasks whose worker was lost");
                 self.service.queued.notify_one();
+                self.service.ended.notify_one();
             }
             Err(error) => tracing::warn!(error = %error, "cannot look after expired leases"),
         }

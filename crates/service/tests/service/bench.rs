@@ -87,7 +87,9 @@ impl Bench {
             clock: Arc::clone(&clock),
             written: Mutex::default(),
         });
-        let mut rng = StdRng::seed_from_u64(7);
+        // Another one after each restart: two projects never draw the same keys.
+        let projects = store.projects().await.expect("projects").len();
+        let mut rng = StdRng::seed_from_u64(7 + projects as u64);
         let sealing_key = SealingKey::of_data_folder(folder.path(), store.as_ref(), &mut rng)
             .await
             .expect("a key");
@@ -103,7 +105,7 @@ impl Bench {
         };
         let service = Arc::new(Service::new(config, parts));
         let request = NewProjectRequest {
-            name: format!("bench {}", store.projects().await.expect("projects").len()),
+            name: format!("bench {projects}"),
             auth: AuthKind::Key,
             allowed_networks: Vec::new(),
             strict_nonce: false,
@@ -239,7 +241,15 @@ impl Bench {
     }
 
     /// Stops everything as a power cut would, and starts anew on the same folder.
-    pub async fn restart(self, worker: WorkerHandle) -> Self {
+    pub async fn restart(self, running: impl Sized) -> Self {
+        self.restart_with(running, |_| {}).await
+    }
+
+    pub async fn restart_with(
+        self,
+        running: impl Sized,
+        configure: impl FnOnce(&mut ServiceConfig),
+    ) -> Self {
         let Self {
             service,
             store,
@@ -249,12 +259,12 @@ impl Bench {
             ..
         } = self;
         let dying = Arc::downgrade(&store);
-        drop((worker, service, store));
+        drop((running, service, store));
         // Aborted tasks let go of the store when the runtime gets to them.
         while dying.strong_count() > 0 {
             tokio::task::yield_now().await;
         }
-        Self::over(Arc::clone(&folder), open(&folder), blobs, clock, |_| {}).await
+        Self::over(Arc::clone(&folder), open(&folder), blobs, clock, configure).await
     }
 }
 

@@ -152,7 +152,9 @@ impl Faults {
             });
         }
         let result = match operation {
-            "record" | "complete" | "expire" => self.write(call).await,
+            "record" | "complete" | "expire" | "claim_webhooks" | "record_attempt" => {
+                self.write(call).await
+            }
             _ => call.await,
         };
         self.changes.send_modify(|changes| *changes += 1);

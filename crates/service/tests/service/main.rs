@@ -15,3 +15,5 @@ mod stopping;
 mod submit;
 mod tools;
 mod trouble;
+mod webhook_faults;
+mod webhooks;
