@@ -7,6 +7,7 @@ use super::endpoint::{Endpoint, Gives, Shape, Takes};
 use super::tools::{self, Form};
 use super::{ALWAYS, PLACE_OF_BASE_URL, failure, name, reference};
 use crate::errors::Kind;
+use crate::routes::{task_control, tasks};
 
 const JSON: &str = "application/json";
 const PARTS: &str = "multipart/form-data";
@@ -150,7 +151,29 @@ fn success(endpoint: &Endpoint, catalog: &Catalog) -> Value {
             json!({JSON: {"schema": {"type": "object", "required": ["openapi", "paths"]}}}),
         ),
     };
-    json!({"description": description, "content": content})
+    let mut success = json!({"description": description, "content": content});
+    if matches!(endpoint.takes, Takes::ToolInputs { .. }) {
+        success["links"] = links();
+    }
+    success
+}
+
+/// What may be done with the task that a run has become.
+fn links() -> Value {
+    let link = |name: &str| {
+        json!({
+            "operationId": name,
+            "requestBody": {"tasktoken": "$response.body#/socketaccesstoken"},
+        })
+    };
+    let about = [
+        tasks::DETAIL,
+        task_control::CANCEL,
+        task_control::KILL,
+        task_control::DELETE_FILES,
+    ];
+    let links = about.map(|endpoint| (endpoint.name.to_owned(), link(endpoint.name)));
+    Value::Object(links.into_iter().collect())
 }
 
 /// What a status of 200 may mean.

@@ -23,8 +23,8 @@ mod page;
 mod reference;
 mod run;
 mod socket;
-mod task_control;
-mod tasks;
+pub(crate) mod task_control;
+pub(crate) mod tasks;
 mod tools;
 mod uploads;
 

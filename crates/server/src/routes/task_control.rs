@@ -90,7 +90,7 @@ pub(super) async fn list(
     }))
 }
 
-pub(super) const CANCEL: Endpoint = Endpoint {
+pub(crate) const CANCEL: Endpoint = Endpoint {
     verb: Verb::Post,
     path: "/v1/Task/Cancel",
     section: Section::Tasks,
@@ -115,7 +115,7 @@ pub(super) async fn cancel(
     Ok(about(&app, &call, task))
 }
 
-pub(super) const KILL: Endpoint = Endpoint {
+pub(crate) const KILL: Endpoint = Endpoint {
     verb: Verb::Post,
     path: "/v1/Task/Kill",
     section: Section::Tasks,
@@ -143,7 +143,7 @@ pub(super) async fn kill(
     Ok(about(&app, &call, task))
 }
 
-pub(super) const DELETE_FILES: Endpoint = Endpoint {
+pub(crate) const DELETE_FILES: Endpoint = Endpoint {
     verb: Verb::Post,
     path: "/v1/Task/InputOutputDelete",
     section: Section::Tasks,

@@ -19,7 +19,7 @@ use crate::fields;
 use crate::openapi::{Endpoint, Gives, Section, Shape, Takes, Verb, samples, words};
 use crate::wire::TasksAnswer;
 
-pub(super) const DETAIL: Endpoint = Endpoint {
+pub(crate) const DETAIL: Endpoint = Endpoint {
     verb: Verb::Post,
     path: "/v1/Task/Detail",
     section: Section::Tasks,
