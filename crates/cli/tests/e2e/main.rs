@@ -15,4 +15,5 @@ mod seeds;
 mod server;
 mod shell;
 mod tidy;
+mod watch;
 mod webhooks;
