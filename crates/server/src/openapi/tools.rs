@@ -7,8 +7,9 @@ use tintype_catalog::{Input, MAX_PROMPT_CHARS, Range, Role, Tool};
 const COMMON: [(&str, &str); 2] = [
     (
         "callbackUrl",
-        "An absolute http or https address that is told when the task has ended. Anything else is \
-         passed over, with a remark in the task's record.",
+        "An absolute http or https address that is told when the task has ended, by a `POST` of what \
+         `Task/Detail` answers, signed as Standard Webhooks has it. Anything else is passed over, with \
+         a remark in the task's record.",
     ),
     (
         "projectid",
