@@ -78,6 +78,8 @@ async fn template(store: &SqliteStore) -> Result<(), AnyError> {
         callback_url: None,
         callback_base_url: None,
         warnings: Vec::new(),
+        upload: None,
+        idempotency: None,
     };
     store.submit(task, START).await?;
     Ok(())

@@ -3,6 +3,8 @@
 //! A job is loaded, moved and saved within one transaction of the writer. Every move goes through
 //! [`transition`] and leaves its event, in the job's history and with those who follow.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use tintype_domain::{
     Epoch, Event, EventKind, ExitCode, Outcome, ProjectId, Task, TaskId, TaskState, TaskTimes,
@@ -45,6 +47,10 @@ pub(super) const COLUMNS: &str = "job.task, project, tool_owner, tool_model, \
      preprocess_ended_at, assigned_at, started_at, ended_at, postprocess_started_at, \
      postprocess_ended_at, cancelled_at, epoch, attempts, worker, lease_until, cancel_requested, \
      priority, start_tag, price_micros, cost_micros, exit_code, debug_error, last_event, history";
+
+static LOAD: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {COLUMNS} FROM job JOIN task ON task.id = job.task WHERE job.task = ?1")
+});
 
 fn lease(worker: Option<String>, until: Option<i64>) -> Option<Lease> {
     worker.zip(until).map(|(worker, until)| Lease {
@@ -115,9 +121,7 @@ impl Job {
     /// The job of a task.
     pub(super) fn load(connection: &Connection, task: TaskId) -> Result<Option<Self>, Error> {
         let job = connection
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM job JOIN task ON task.id = job.task WHERE job.task = ?1"
-            ))?
+            .prepare_cached(&LOAD)?
             .query_row((task.0,), |row| Self::read(&Columns::of(row)))
             .optional()?;
         Ok(job)

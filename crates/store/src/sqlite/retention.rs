@@ -158,8 +158,8 @@ fn take_outputs(
         }
         if step.mode == Mode::Remove {
             connection
-                .prepare_cached("DELETE FROM output WHERE id = ?1")?
-                .execute((output.id.as_str(),))?;
+                .prepare_cached("DELETE FROM output WHERE directory = ?1 AND name = ?2")?
+                .execute((&output.directory, &output.name))?;
         }
         expired.add_output(output);
     }

@@ -1,5 +1,7 @@
 //! Submitting and reading tasks.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, OptionalExtension, named_params};
 use tintype_domain::{
     Epoch, Idempotency, NewTask, ProjectId, Refusal, Task, TaskId, TaskRef, TaskState, TaskTimes,
@@ -11,6 +13,14 @@ use super::columns::Columns;
 use super::job::{self, Entry, Job};
 use super::{accounts, outputs, registry, repeats, rows, tool_stats};
 use crate::{Error, MAX_PAGE, TaskQuery};
+
+static LOAD: LazyLock<String> = LazyLock::new(|| by_number(rows::TASK_COLUMNS));
+static LOAD_WITH_JOB: LazyLock<String> =
+    LazyLock::new(|| by_number(&format!("{}, {}", rows::TASK_COLUMNS, job::COLUMNS)));
+
+fn by_number(columns: &str) -> String {
+    format!("SELECT {columns} FROM task JOIN job ON job.task = task.id WHERE task.id = ?1")
+}
 
 /// Records a task and queues it; one that was asked for before, under the same key, comes back as
 /// it is. Everything that may refuse it is looked at before anything is written.
@@ -138,10 +148,7 @@ pub(super) fn find(
 /// A task that must be there, with its outputs.
 pub(super) fn load(connection: &Connection, id: TaskId) -> Result<Task, Error> {
     let mut task = connection
-        .prepare_cached(&format!(
-            "SELECT {} FROM task JOIN job ON job.task = task.id WHERE task.id = ?1",
-            rows::TASK_COLUMNS
-        ))?
+        .prepare_cached(&LOAD)?
         .query_row((id.0,), |row| rows::task(&Columns::of(row)))?;
     add_outputs(connection, &mut task)?;
     Ok(task)
@@ -150,11 +157,7 @@ pub(super) fn load(connection: &Connection, id: TaskId) -> Result<Task, Error> {
 /// A task that waits or runs and must be there, and its job.
 pub(super) fn load_with_job(connection: &Connection, id: TaskId) -> Result<(Task, Job), Error> {
     let loaded = connection
-        .prepare_cached(&format!(
-            "SELECT {}, {} FROM task JOIN job ON job.task = task.id WHERE task.id = ?1",
-            rows::TASK_COLUMNS,
-            job::COLUMNS
-        ))?
+        .prepare_cached(&LOAD_WITH_JOB)?
         .query_row((id.0,), |row| {
             let columns = Columns::of(row);
             Ok((rows::task(&columns)?, Job::read(&columns)?))

@@ -68,6 +68,8 @@ const FIRST_LOG: &str = "
     UPDATE job SET cancelled_at = 9 WHERE task = 4;
     UPDATE job SET state = 'output', epoch = 1, attempts = 1, accepted_at = 8, started_at = 12,
         worker = 'first', lease_until = 99 WHERE task = 6;
+    INSERT INTO output VALUES ('id', 1, '0.png', 'image/png', 'folder', 9, 13, 13, 'key', 'directory',
+        'blob');
     INSERT INTO event (task, at, state, step, steps) VALUES
         (3, 26, 'postprocess_started', NULL, NULL), (3, 27, 'finished', NULL, NULL),
         (1, 10, 'queued', NULL, NULL), (5, 6, 'queued', NULL, NULL),
@@ -116,6 +118,10 @@ async fn the_event_log_of_earlier_programs_becomes_histories() {
         let numbers: Vec<_> = history.iter().map(|event| event.number).collect();
         assert_eq!(numbers, (1..).take(expected.len()).collect::<Vec<_>>());
     }
+
+    let output = bench.store.output_at("directory", "0.png").await;
+    let output = output.expect("output_at").expect("it is still there");
+    assert_eq!(bench.detail(TaskId(1)).await.outputs, [output]);
 
     let again = bench.claim(UnixMillis(50)).await.remove(0);
     assert_eq!(again.id, TaskId(5));
