@@ -23,6 +23,7 @@ mod life;
 mod limits;
 mod outbox;
 mod queue;
+mod races;
 mod reads;
 mod registry;
 mod repeats;
@@ -80,6 +81,7 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         cancel::a_final_task_stays_as_it_is,
         cancel::a_task_that_stands_elsewhere_stays_as_it_is,
         cancel::only_the_owner_may_cancel,
+        races::every_order_of_stops_and_ends_leaves_one_end,
         reads::everything_submitted_comes_back,
         reads::a_task_is_found_by_number_and_token_within_its_project,
         reads::pages_are_ordered_filtered_and_counted,
