@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,12 +36,21 @@ pub enum Moment {
     After,
 }
 
+/// What goes wrong with a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It never returns: the power went.
+    Crash(Moment),
+    /// It is refused; after the fact, too, as when an answer is lost.
+    Refusal(Moment),
+}
+
 #[derive(Debug, Default)]
 struct Plan {
     /// How many of the next calls fail, by operation.
     failures: HashMap<&'static str, u32>,
-    /// Which of the worker's writes is the last, counted from zero.
-    crash: Option<(u32, Moment)>,
+    /// Which of the worker's writes goes wrong, counted from zero.
+    trouble: Option<(u32, Trouble)>,
     writes: u32,
 }
 
@@ -49,6 +59,7 @@ struct Plan {
 pub struct Faults {
     plan: Mutex<Plan>,
     crashed: watch::Sender<bool>,
+    met: AtomicBool,
     changes: watch::Sender<u64>,
 }
 
@@ -57,6 +68,7 @@ impl Faults {
         Arc::new(Self {
             plan: Mutex::default(),
             crashed: watch::channel(false).0,
+            met: AtomicBool::new(false),
             changes: watch::channel(0).0,
         })
     }
@@ -83,11 +95,22 @@ impl Faults {
 
     /// The worker's write with this number never returns.
     pub fn crash_at(&self, write: u32, moment: Moment) {
+        self.trouble_at(write, Trouble::Crash(moment));
+    }
+
+    /// This goes wrong with the worker's write of this number.
+    pub fn trouble_at(&self, write: u32, trouble: Trouble) {
         *self.plan.lock().expect("no panic") = Plan {
-            crash: Some((write, moment)),
+            trouble: Some((write, trouble)),
             ..Plan::default()
         };
         self.crashed.send_replace(false);
+        self.met.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether the planned trouble has come.
+    pub fn met(&self) -> bool {
+        self.met.load(Ordering::SeqCst)
     }
 
     /// Everything works again.
@@ -120,24 +143,40 @@ impl Faults {
         left.map(|left| *left -= 1).is_some()
     }
 
-    async fn crash_if_due(&self, number: u32, now: Moment) {
-        let due = self.plan.lock().expect("no panic").crash == Some((number, now));
-        if due {
+    /// Whether a write of this number is refused now; it does not return if the power goes.
+    async fn refuses(&self, number: u32, now: Moment) -> bool {
+        let planned = self.plan.lock().expect("no panic").trouble;
+        let Some((_, trouble)) = planned.filter(|(write, _)| *write == number) else {
+            return false;
+        };
+        if trouble == Trouble::Crash(now) {
+            self.met.store(true, Ordering::SeqCst);
             self.crashed.send_replace(true);
             std::future::pending::<()>().await;
         }
+        let refused = trouble == Trouble::Refusal(now);
+        self.met.fetch_or(refused, Ordering::SeqCst);
+        refused
     }
 
     /// One of the writes that make up a task's life.
-    async fn write<T>(&self, call: impl Future<Output = T>) -> T {
+    async fn write<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+        refusal: impl Fn() -> E,
+    ) -> Result<T, E> {
         let number = {
             let mut plan = self.plan.lock().expect("no panic");
             plan.writes += 1;
             plan.writes - 1
         };
-        self.crash_if_due(number, Moment::Before).await;
+        if self.refuses(number, Moment::Before).await {
+            return Err(refusal());
+        }
         let result = call.await;
-        self.crash_if_due(number, Moment::After).await;
+        if self.refuses(number, Moment::After).await {
+            return Err(refusal());
+        }
         result
     }
 
@@ -147,18 +186,22 @@ impl Faults {
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         if self.takes_failure(operation) {
-            return Err(Error::Unavailable {
-                reason: "the disk is full".to_owned(),
-            });
+            return Err(full_disk());
         }
         let result = match operation {
-            "record" | "complete" | "expire" | "claim_webhooks" | "record_attempt" => {
-                self.write(call).await
+            "record" | "complete" | "release" | "expire" | "claim_webhooks" | "record_attempt" => {
+                self.write(call, full_disk).await
             }
             _ => call.await,
         };
         self.changes.send_modify(|changes| *changes += 1);
         result
+    }
+}
+
+fn full_disk() -> Error {
+    Error::Unavailable {
+        reason: "the disk is full".to_owned(),
     }
 }
 
@@ -478,7 +521,7 @@ impl ObjectStore for FaultyBlobs {
             self.written.lock().expect("no panic").extend([stamp]);
             self.inner.put_opts(location, payload, options).await
         };
-        self.faults.write(put).await
+        self.faults.write(put, no_space).await
     }
 
     async fn put_multipart_opts(
@@ -510,7 +553,7 @@ impl ObjectStore for FaultyBlobs {
                 if faults.takes_failure("delete") {
                     return Err(no_space());
                 }
-                faults.write(inner.delete(&location)).await?;
+                faults.write(inner.delete(&location), no_space).await?;
                 Ok(location)
             }
         };

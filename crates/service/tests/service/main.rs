@@ -11,6 +11,7 @@ mod janitor;
 mod janitor_lives;
 mod life;
 mod projects;
+mod stepping;
 mod stopping;
 mod submit;
 mod tools;
