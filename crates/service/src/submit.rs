@@ -96,6 +96,7 @@ impl Service {
         let submitted = self.store.submit(task, self.now()).await;
         match &submitted {
             Ok(task) if task.uuid == uuid => {
+                tintype_store::moments::reached("submitted");
                 self.queued.notify_one();
                 tracing::info!(task.id = %task.id, project.id = %project, tool.name = %tool, "queued");
             }

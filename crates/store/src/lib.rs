@@ -14,6 +14,7 @@ use tintype_domain::{
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod follow;
+pub mod moments;
 pub mod outbox;
 mod retention;
 pub mod sqlite;

@@ -4,6 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use crate::faults::{Accepted, Order};
 use crate::server::{LOOK_AGAIN, LOOKS};
 
 pub const PRO: &str = "black-forest-labs/flux-pro-1.1";
@@ -89,6 +90,36 @@ impl Client {
     pub async fn run(&self, tool: &str, inputs: Value) -> String {
         let (status, answer) = self.send(&format!("Run/{tool}"), inputs.to_string()).await;
         token_of(status, &answer)
+    }
+
+    /// Asks for what an order says; `None` if the server died over it.
+    pub async fn try_run(&self, order: &Order) -> Option<Accepted> {
+        let request = self
+            .post(&format!("Run/{PRO}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", order.key())
+            .body(order.inputs().to_string());
+        let bytes = request.send().await.ok()?.bytes().await.ok()?;
+        let answer: Value = serde_json::from_slice(&bytes).expect("a whole answer is JSON");
+        let id = answer["taskid"].as_str();
+        Some(Accepted {
+            id: id.unwrap_or_else(|| panic!("{answer}")).to_owned(),
+            token: token_of(200, &answer),
+        })
+    }
+
+    /// Waits until none of the project's tasks waits or runs.
+    pub async fn queue_is_empty(&self) {
+        for _ in 0..LOOKS {
+            let body = json!({"type": "model", "start": "0", "limit": "1000"}).to_string();
+            let (_, answer) = self.send("Task/List", body).await;
+            let tasks = answer["tasklist"].as_array().expect("a list");
+            if tasks.iter().all(has_ended) {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        panic!("the queue did not become empty");
     }
 
     pub async fn detail(&self, token: &str) -> Value {

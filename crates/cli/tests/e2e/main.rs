@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod client;
 mod commands;
+mod faults;
 mod first_start;
 mod full_disk;
 mod guarded;

@@ -53,6 +53,7 @@ impl Worker {
             );
             Halt::failed(ExitCode::STORAGE, sentence)
         })?;
+        tintype_store::moments::reached("blob");
         let now = service.now();
         let (id, access_key) = {
             let mut rng = service.rng();

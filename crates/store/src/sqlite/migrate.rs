@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::Error;
+use crate::{Error, moments};
 
 /// All steps, in order: step `n` takes a database from version `n` to `n + 1`.
 const MIGRATIONS: &[&str] = &[
@@ -34,7 +34,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), Error> {
         };
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", version + 1)?;
+        moments::reached("migrating");
         transaction.commit()?;
+        moments::reached("migrated");
     }
 }
 

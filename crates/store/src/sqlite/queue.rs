@@ -8,7 +8,7 @@ use tintype_domain::{
 use super::batch::Batch;
 use super::job::{Job, Lease};
 use super::{accounts, tasks};
-use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress, Standing};
+use crate::{Cancel, Claim, Error, Fenced, Heartbeat, Progress, Standing, moments};
 
 /// Tasks that one reap looks after, so that no batch of writes waits long for it.
 const REAPED_AT_ONCE: i64 = 1_000;
@@ -42,6 +42,9 @@ pub(super) fn claim(batch: &Batch<'_>, claim: &Claim, now: UnixMillis) -> Result
         accounts::advance(batch, job.place)?;
         job.show_in(&mut task);
         claimed.push(task);
+    }
+    if !claimed.is_empty() {
+        moments::reached("claim");
     }
     Ok(claimed)
 }

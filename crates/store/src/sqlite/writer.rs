@@ -15,8 +15,8 @@ use tintype_domain::Event;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::Batch;
-use crate::Error;
 use crate::follow::Feed;
+use crate::{Error, moments};
 
 /// Requests that may wait; a caller beyond that waits until there is room.
 const QUEUE_CAPACITY: usize = 1024;
@@ -216,6 +216,7 @@ fn commit(
         apply_alone(&batch, request)?;
     }
     execute(connection, "COMMIT")?;
+    moments::reached("committed");
     Ok(batch.into_events())
 }
 
