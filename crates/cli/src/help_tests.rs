@@ -13,6 +13,8 @@ fn help_reads_as_published() {
         &["generate"],
         &["edit"],
         &["project", "create"],
+        &["project", "set"],
+        &["project", "list"],
         &["tidy"],
         &["bench", "api"],
         &["project", "show"],

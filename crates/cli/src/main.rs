@@ -15,6 +15,7 @@ mod models;
 mod picture_command;
 mod picture_file;
 mod project;
+mod project_limits;
 mod retention;
 mod serve;
 mod settings;

@@ -10,6 +10,7 @@ use tintype_domain::AuthKind;
 use tintype_service::{NewProjectRequest, ProjectKeys, ShownProject};
 
 use crate::data_folder::DataFolder;
+use crate::project_limits::{self, ListArguments, SetArguments};
 use crate::settings::default_data_folder;
 use crate::{assembly, logs, table};
 
@@ -22,6 +23,13 @@ pub enum ProjectCommand {
     Create(CreateArguments),
     /// Print a project's settings, and the secret that its receivers verify webhooks with.
     Show(ShowArguments),
+    /// Set what a project may use: tasks at a time, money, prices, its share; then show it.
+    ///
+    /// What is not named stays. It may be done while a server runs on the same data folder, and
+    /// holds at once. Everything is unlimited and free until it is set.
+    Set(SetArguments),
+    /// Show all projects: what they may use, and what they use.
+    List(ListArguments),
 }
 
 /// The command line of `project create`.
@@ -83,6 +91,8 @@ impl ProjectCommand {
         match self {
             Self::Create(arguments) => runtime.block_on(create(arguments)),
             Self::Show(arguments) => runtime.block_on(show(arguments)),
+            Self::Set(arguments) => runtime.block_on(project_limits::set(arguments)),
+            Self::List(arguments) => runtime.block_on(project_limits::list(arguments)),
         }
     }
 }

@@ -164,7 +164,8 @@ impl App {
     }
 
     /// A task as clients see it.
-    pub(crate) fn on_the_wire(&self, task: Task, base_url: &str) -> WireTask {
+    pub(crate) async fn on_the_wire(&self, task: Task, base_url: &str) -> WireTask {
+        let outlook = self.service.outlook(&task).await;
         let tool = self.service.catalog().tool(&task.tool);
         let tool_description = tool.map_or("", |tool| tool.description.as_str());
         WireTask::of(
@@ -174,5 +175,6 @@ impl App {
                 tool_description,
             },
         )
+        .expecting(outlook)
     }
 }

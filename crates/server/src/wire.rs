@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use tintype_domain::{OutputFile, Task, TaskState, TaskTimes, UnixMillis};
+use tintype_service::Outlook;
 use utoipa::ToSchema;
 
 use crate::errors::ErrorEntry;
@@ -125,6 +126,14 @@ pub struct WireTask {
     /// The final pictures, and nothing else: empty until the task has succeeded, and again when
     /// its files were deleted.
     pub outputs: Vec<WireOutput>,
+    /// While the task waits: how many are before it, `"10000"` for that many or more. Otherwise
+    /// `""`.
+    #[schema(pattern = "^[0-9]*$")]
+    pub queueposition: String,
+    /// Seconds until the task has ended, by the mean of its tool's last runs; `""` when nobody
+    /// knows, and when it has ended.
+    #[schema(pattern = "^[0-9]*$")]
+    pub estimatedseconds: String,
     /// Bytes of all outputs.
     #[schema(pattern = "^[0-9]+$")]
     pub size: String,
@@ -222,6 +231,8 @@ impl WireTask {
             outputs: outputs
                 .map(|file| WireOutput::of(file, &uuid, surroundings))
                 .collect(),
+            queueposition: String::new(),
+            estimatedseconds: String::new(),
             size: size_bytes.to_string(),
             pexit: task
                 .exit_code
@@ -239,6 +250,32 @@ impl WireTask {
             uuid,
         }
     }
+}
+
+impl WireTask {
+    /// With what lies before the task.
+    pub fn expecting(self, outlook: Outlook) -> Self {
+        Self {
+            queueposition: queue_position(outlook),
+            estimatedseconds: estimated_seconds(outlook),
+            ..self
+        }
+    }
+}
+
+/// How many tasks go first; empty for a task that is not queued.
+pub fn queue_position(outlook: Outlook) -> String {
+    let position = outlook.position.map(|position| position.to_string());
+    position.unwrap_or_default()
+}
+
+/// Whole seconds, rounded up; empty if nobody knows.
+pub fn estimated_seconds(outlook: Outlook) -> String {
+    let millis = outlook.estimated_ms.map(|millis| millis.max(0));
+    let seconds = millis.map(|millis| millis / 1_000 + i64::from(millis % 1_000 > 0));
+    seconds
+        .map(|seconds| seconds.to_string())
+        .unwrap_or_default()
 }
 
 impl WireOutput {

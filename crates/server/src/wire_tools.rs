@@ -16,9 +16,6 @@ use crate::errors::ErrorEntry;
 use crate::html::escape;
 use crate::openapi::words;
 
-/// What a run costs, in millionths, while no operator has set a price.
-const NO_PRICE_MICROS: u64 = 0;
-
 /// What nobody has counted.
 const NONE: &str = "0";
 
@@ -236,7 +233,10 @@ impl<'a> WireTool<'a> {
             number,
             tool,
             stats,
+            price_micros,
         } = report;
+        // Prices are never negative.
+        let price_micros = u64::try_from(price_micros).unwrap_or_default();
         // The name that the documents give it. Both slugs are clean as they are: they are what
         // stands in the address of a run.
         let title = tool.slug().to_string();
@@ -267,10 +267,10 @@ impl<'a> WireTool<'a> {
             commentcount: NONE,
             ratedusercount: NONE,
             taskstat: WireStats::of(stats),
-            dynamicprice: dynamic_price(NO_PRICE_MICROS),
+            dynamicprice: dynamic_price(price_micros),
             // Runs are never charged by the second.
             cps: NONE,
-            approximatelycost: decimal(NO_PRICE_MICROS),
+            approximatelycost: decimal(price_micros),
             parameters: match extent {
                 Extent::Whole | Extent::Form => vec![WireGroup::of(tool)],
                 Extent::Card => Vec::new(),

@@ -243,6 +243,27 @@ pub enum ProjectError {
     /// An entry of the allow-list cannot be understood.
     #[error("\"{0}\" is not a network: write it like 10.0.0.0/8, 192.0.2.7, 2001:db8::/32 or *")]
     Network(String),
+    /// There is no project of this name.
+    #[error("there is no project named \"{0}\": `tintype project list` shows all")]
+    Unknown(String),
+    /// A weight out of bounds.
+    #[error("a weight must be from 1 to {max}")]
+    Weight {
+        /// The largest.
+        max: u32,
+    },
+    /// A priority out of bounds.
+    #[error("a priority must be from -{max} to {max}")]
+    Priority {
+        /// The highest.
+        max: i32,
+    },
+    /// A price for a tool that is not offered.
+    #[error("there is no tool \"{0}\"; write the price of all tools as *=AMOUNT")]
+    UnknownTool(String),
+    /// Something is to be added to a balance that is unlimited.
+    #[error("the project has no balance to add to: set one with --balance")]
+    NoBalance,
     /// Nothing was made, and the same call may work later.
     #[error(transparent)]
     Service(#[from] ServiceError),

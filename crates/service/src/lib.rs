@@ -2,6 +2,7 @@
 //! [`Service::detail`], [`Service::list`]), how it is done ([`worker`]), and what a client may fetch
 //! ([`Service::output_file`]). Knows no HTTP answers: the server crate turns these types into them.
 
+mod accounts;
 pub mod api;
 mod attempts;
 mod authentication;
@@ -12,6 +13,7 @@ mod files;
 mod guarded;
 pub mod janitor;
 mod networks;
+mod outlook;
 mod preprocess;
 mod projects;
 mod repeats;
@@ -27,6 +29,7 @@ pub mod watch;
 pub mod webhooks;
 pub mod worker;
 
+pub use accounts::ProjectReport;
 pub use api::{
     AuthError, Credentials, DeleteError, FileAnswer, NewProjectRequest, Page, Principal,
     ProjectError, ProjectKeys, RawInputs, RawValue, RunRequest, ServiceError, StopError,
@@ -40,6 +43,7 @@ pub mod picture {
 }
 pub use guarded::{AllowedTargets, GuardConfig, NotATarget};
 pub use networks::{Networks, NotANetwork};
+pub use outlook::{Outlook, QUEUE_SEEN};
 pub use sealing::{KEY_FILE_NAME, SealingError, SealingKey};
 pub use service::{Parts, Service, ServiceConfig};
 pub use tools::{ToolPage, ToolReport};

@@ -1,6 +1,7 @@
 //! The service itself: the parts it is made of, and the questions it answers directly.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::attempts::BadAttempts;
 use crate::cause::root_cause;
 use crate::guarded::{GuardConfig, GuardedClient};
+use crate::outlook::LastView;
 use crate::watch::Hub;
 use crate::{Clock, Principal, SealingKey, ServiceError};
 
@@ -86,6 +88,9 @@ pub struct Service {
     pub(crate) kill_patience: Duration,
     /// Who watches which task.
     pub(crate) hub: Arc<Hub>,
+    pub(crate) last_view: LastView,
+    /// Tasks that the worker of this process runs at the same time; zero before there is one.
+    places: AtomicUsize,
 }
 
 impl Service {
@@ -107,7 +112,18 @@ impl Service {
             stops: watch::Sender::new(()),
             kill_patience: config.kill_patience,
             hub: Hub::new(),
+            last_view: LastView::default(),
+            places: AtomicUsize::new(0),
         }
+    }
+
+    /// Tasks that are run at the same time.
+    pub(crate) fn places(&self) -> usize {
+        self.places.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_places(&self, places: usize) {
+        self.places.store(places, Ordering::Relaxed);
     }
 
     /// The tools that are offered.

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use tintype_catalog::{Listed, Tool, ToolQuery};
+use tintype_domain::account::price_of;
 use tintype_domain::{ToolSlug, ToolStats};
 
-use crate::{Service, ServiceError};
+use crate::{Principal, Service, ServiceError};
 
 /// A tool, and what became of its runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +17,8 @@ pub struct ToolReport<'a> {
     pub tool: &'a Tool,
     /// Its runs, of all projects together.
     pub stats: ToolStats,
+    /// What a successful run costs the project that asks, in millionths.
+    pub price_micros: i64,
 }
 
 /// One page of tools.
@@ -32,11 +35,15 @@ impl Service {
     ///
     /// # Errors
     /// [`ServiceError`] when the store cannot be asked.
-    pub async fn tools(&self, query: &ToolQuery) -> Result<ToolPage<'_>, ServiceError> {
+    pub async fn tools(
+        &self,
+        principal: &Principal,
+        query: &ToolQuery,
+    ) -> Result<ToolPage<'_>, ServiceError> {
         let found = self.catalog.find(query);
         Ok(ToolPage {
             total: found.total,
-            tools: self.reports(found.tools).await?,
+            tools: self.reports(principal, found.tools).await?,
         })
     }
 
@@ -44,22 +51,29 @@ impl Service {
     ///
     /// # Errors
     /// [`ServiceError`] when the store cannot be asked.
-    pub async fn tool(&self, slug: &ToolSlug) -> Result<Option<ToolReport<'_>>, ServiceError> {
+    pub async fn tool(
+        &self,
+        principal: &Principal,
+        slug: &ToolSlug,
+    ) -> Result<Option<ToolReport<'_>>, ServiceError> {
         let listed = self.catalog.listed();
         let asked_for = |tool: &Tool| tool.owner == slug.owner && tool.model == slug.model;
         let found = listed.filter(|listed| asked_for(listed.tool)).take(1);
-        Ok(self.reports(found.collect()).await?.pop())
+        Ok(self.reports(principal, found.collect()).await?.pop())
     }
 
     async fn reports<'a>(
         &self,
+        principal: &Principal,
         listed: Vec<Listed<'a>>,
     ) -> Result<Vec<ToolReport<'a>>, ServiceError> {
         let stats: HashMap<_, _> = self.store.tool_stats().await?.into_iter().collect();
+        let prices = self.store.prices(principal.project).await?;
         let report = |Listed { number, tool }| ToolReport {
             number,
             tool,
             stats: stats.get(&tool.slug()).copied().unwrap_or_default(),
+            price_micros: price_of(&prices, &tool.slug()),
         };
         Ok(listed.into_iter().map(report).collect())
     }

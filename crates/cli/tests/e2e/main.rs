@@ -11,6 +11,7 @@ mod first_start;
 mod full_disk;
 mod guarded;
 mod kill;
+mod limits;
 mod metadata;
 mod seeds;
 mod server;

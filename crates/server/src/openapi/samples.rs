@@ -114,6 +114,7 @@ fn of_tools(catalog: &Catalog, total: Option<usize>, extent: Extent) -> Value {
     let report = tool.map(|(number, tool)| ToolReport {
         number,
         tool,
+        price_micros: 40_000,
         stats: ToolStats {
             mean_ms: Some(6_000),
             runs: 12,

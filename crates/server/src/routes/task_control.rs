@@ -79,13 +79,14 @@ pub(super) async fn list(
         limit: limit.min(TASKS_LISTED),
     };
     let (tasks, total) = app.service.list(&call.principal, page).await?;
-    let tasks = tasks.into_iter();
+    let mut tasklist = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        tasklist.push(app.on_the_wire(task, &call.base_url).await);
+    }
     Ok(Json(TasksAnswer {
         total: total.to_string(),
         errors: [],
-        tasklist: tasks
-            .map(|task| app.on_the_wire(task, &call.base_url))
-            .collect(),
+        tasklist,
         result: true,
     }))
 }
@@ -112,7 +113,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<TasksAnswer>, ApiError> {
     let call = app.admit(remote, request, Purpose::Task).await?;
     let task = app.service.cancel(&call.principal, &named(&call)?).await?;
-    Ok(about(&app, &call, task))
+    Ok(about(&app, &call, task).await)
 }
 
 pub(crate) const KILL: Endpoint = Endpoint {
@@ -140,7 +141,7 @@ pub(super) async fn kill(
 ) -> Result<Json<TasksAnswer>, ApiError> {
     let call = app.admit(remote, request, Purpose::Task).await?;
     let task = app.service.kill(&call.principal, &named(&call)?).await?;
-    Ok(about(&app, &call, task))
+    Ok(about(&app, &call, task).await)
 }
 
 pub(crate) const DELETE_FILES: Endpoint = Endpoint {

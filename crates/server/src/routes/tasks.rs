@@ -73,7 +73,7 @@ pub(super) async fn detail(
     let call = app.admit(remote, request, Purpose::Task).await?;
     let task = app.service.detail(&call.principal, &named(&call)?).await?;
     let task = task.ok_or_else(|| ApiError::new(Kind::UnknownTask))?;
-    Ok(about(&app, &call, task))
+    Ok(about(&app, &call, task).await)
 }
 
 /// The task that a call is about.
@@ -82,11 +82,11 @@ pub(super) fn named(call: &Call) -> Result<TaskRef, ApiError> {
 }
 
 /// The answer that shows one task.
-pub(super) fn about(app: &App, call: &Call, task: Task) -> Json<TasksAnswer> {
+pub(super) async fn about(app: &App, call: &Call, task: Task) -> Json<TasksAnswer> {
     Json(TasksAnswer {
         total: "1".to_owned(),
         errors: [],
-        tasklist: vec![app.on_the_wire(task, &call.base_url)],
+        tasklist: vec![app.on_the_wire(task, &call.base_url).await],
         result: true,
     })
 }

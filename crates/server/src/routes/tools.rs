@@ -88,7 +88,7 @@ pub(super) async fn list(
     } else {
         Extent::Whole
     };
-    let page = app.service.tools(&query(inputs)?).await?;
+    let page = app.service.tools(&call.principal, &query(inputs)?).await?;
     let tools = page.tools.into_iter();
     let answer = ToolsAnswer {
         result: true,
@@ -150,7 +150,7 @@ pub(super) async fn detail(
     } else {
         Extent::Whole
     };
-    let tool = app.service.tool(&slug).await?;
+    let tool = app.service.tool(&call.principal, &slug).await?;
     let tool = tool.ok_or_else(|| ApiError::new(Kind::UnknownTool))?;
     let answer = ToolsAnswer {
         result: true,

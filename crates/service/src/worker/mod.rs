@@ -46,6 +46,9 @@ const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a drain takes at most, whatever hangs: a stopping server must be gone within 20 seconds.
 const DRAIN_LIMIT: Duration = Duration::from_secs(19);
 
+/// Tasks that are taken while all engines work, so that their inputs are fetched in the meantime.
+const AHEAD: usize = 1;
+
 /// Which engine draws for which tool. Several tools may share one.
 pub type Engines = HashMap<ToolSlug, Arc<dyn Engine>>;
 
@@ -137,7 +140,8 @@ impl Worker {
     /// Claims and runs until it is told to drain, then drains.
     async fn work(self: &Arc<Self>, mut drain: watch::Receiver<bool>) {
         let mut attempts = JoinSet::new();
-        let places = Arc::new(Semaphore::new(self.places()));
+        let places = Arc::new(Semaphore::new(self.places() + AHEAD));
+        self.service.set_places(self.places());
         loop {
             let place = tokio::select! {
                 biased;
@@ -171,7 +175,7 @@ impl Worker {
         self.drain(attempts).await;
     }
 
-    /// As many tasks as all engines work on, and one more whose inputs are fetched in the meantime.
+    /// As many tasks as all engines work on.
     fn places(&self) -> usize {
         let address = |engine: &Arc<dyn Engine>| Arc::as_ptr(engine).cast::<()>();
         let engines: HashMap<_, _> = self
@@ -179,7 +183,7 @@ impl Worker {
             .values()
             .map(|engine| (address(engine), engine.places()))
             .collect();
-        engines.values().sum::<usize>() + 1
+        engines.values().sum()
     }
 
     async fn claim(&self, limit: usize) -> Vec<Task> {

@@ -19,7 +19,11 @@ async fn tools_come_with_the_counts_of_their_own_runs() {
         limit: usize::MAX,
         ..ToolQuery::default()
     };
-    let page = bench.service.tools(&all).await.expect("tools");
+    let page = bench
+        .service
+        .tools(&bench.principal, &all)
+        .await
+        .expect("tools");
     let counts: Vec<_> = page
         .tools
         .iter()
@@ -27,23 +31,34 @@ async fn tools_come_with_the_counts_of_their_own_runs() {
         .collect();
     assert_eq!(counts, [(1, edit(), 0), (2, draw(), 1)]);
 
-    let report = bench.service.tool(&edit()).await.expect("an answer");
+    let report = bench
+        .service
+        .tool(&bench.principal, &edit())
+        .await
+        .expect("an answer");
     assert_eq!(
         report.map(|report| report.stats),
         Some(ToolStats::default())
     );
     let nobody = ToolSlug::new("nobody", "nothing");
-    assert_eq!(bench.service.tool(&nobody).await.expect("an answer"), None);
+    assert_eq!(
+        bench
+            .service
+            .tool(&bench.principal, &nobody)
+            .await
+            .expect("an answer"),
+        None
+    );
 }
 
 #[tokio::test]
 async fn a_store_that_cannot_count_is_a_reason_to_try_later() {
     let bench = Bench::new().await;
     bench.faults.fail("tool_stats", 1);
-    let refused = bench.service.tool(&draw()).await;
+    let refused = bench.service.tool(&bench.principal, &draw()).await;
     assert!(
         matches!(refused, Err(ServiceError::Store(_))),
         "{refused:?}"
     );
-    assert!(bench.service.tool(&draw()).await.is_ok());
+    assert!(bench.service.tool(&bench.principal, &draw()).await.is_ok());
 }
