@@ -7,7 +7,9 @@ use serde::Serialize;
 use tintype_domain::{ExitCode, Task, TaskState};
 use tintype_service::watch::{News, Notice, Preview};
 
-use crate::wire::{Surroundings, WireOutput, WireTask, status_word};
+use crate::wire::{
+    Surroundings, WireOutput, WireTask, estimated_seconds, queue_position, status_word,
+};
 
 /// The first thing that a client hears.
 pub const GREETING: &str = r#"{"type":"connected","version":"1.0"}"#;
@@ -33,6 +35,12 @@ pub struct WireEvent {
     /// Progress events that this client was too slow for, since the event before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed: Option<String>,
+    /// Of a queued task: how many go before it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub queueposition: String,
+    /// Of a queued task: seconds until it has ended, if that can be told.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub estimatedseconds: String,
 }
 
 /// What an event has to say.
@@ -165,10 +173,17 @@ fn events<'a>(
         result: true,
         number: number.to_string(),
         missed: None,
+        queueposition: String::new(),
+        estimatedseconds: String::new(),
     };
     let number = notice.number;
     match &notice.news {
-        News::Entered { state, record, .. } => {
+        News::Entered {
+            state,
+            record,
+            outlook,
+            ..
+        } => {
             let word = status_word(*state);
             let message = message_of(*state, record.as_deref(), surroundings);
             let error = record.as_deref().filter(|_| *state == TaskState::Ended);
@@ -177,10 +192,12 @@ fn events<'a>(
                 let raw = raw.to_owned();
                 event(ERROR_FULL, number.saturating_sub(1), Message::Raw { raw })
             });
-            error
-                .into_iter()
-                .chain([event(word, number, message)])
-                .collect()
+            let entered = WireEvent {
+                queueposition: queue_position(*outlook),
+                estimatedseconds: estimated_seconds(*outlook),
+                ..event(word, number, message)
+            };
+            error.into_iter().chain([entered]).collect()
         }
         News::Progress {
             step,
@@ -272,6 +289,7 @@ mod tests {
 
     use bytes::Bytes;
     use tintype_domain::{TaskId, TaskToken, UnixMillis};
+    use tintype_service::Outlook;
 
     use super::*;
 
@@ -290,6 +308,7 @@ mod tests {
             state,
             at: UnixMillis(0),
             record: None,
+            outlook: Outlook::default(),
         };
         notice(number, 0, news)
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tintype_domain::{Event, EventKind, Task, TaskId, TaskRef, TaskState, TaskToken, UnixMillis};
 
-use crate::{Service, ServiceError};
+use crate::{Outlook, Service, ServiceError};
 use mailbox::{Mailbox, Slot};
 
 pub(crate) use hub::{Easel, Hub};
@@ -77,9 +77,12 @@ pub enum News {
         state: TaskState,
         /// When.
         at: UnixMillis,
-        /// The record, in this state or a later one: there for [`TaskState::OutputFull`],
-        /// [`TaskState::Ended`] and [`TaskState::Finished`], which have more to tell.
+        /// The record, in this state or a later one: there for [`TaskState::Queued`],
+        /// [`TaskState::OutputFull`], [`TaskState::Ended`] and [`TaskState::Finished`], which have
+        /// more to tell.
         record: Option<Arc<Task>>,
+        /// What lies before it, while it is queued.
+        outlook: Outlook,
     },
     /// The engine has made a step.
     Progress {
@@ -110,6 +113,13 @@ struct Watched {
     told: Option<u32>,
     /// Dropped since the last notice.
     missed: u64,
+}
+
+/// What is known of a task besides its events.
+#[derive(Debug, Default)]
+struct Known {
+    record: Option<Arc<Task>>,
+    outlook: Outlook,
 }
 
 impl Service {
@@ -197,10 +207,10 @@ impl Watcher {
             events = missed;
         }
         events.extend(slot.events);
-        let record = self.record_for(&events, told).await?;
+        let known = self.known_of(&events, told).await?;
         let watched = &mut self.watched[index];
         watched.missed += slot.missed;
-        let fresh = events.iter().filter_map(|e| watched.tell(e, &record));
+        let fresh = events.iter().filter_map(|e| watched.tell(e, &known));
         notices.extend(fresh);
         let ended = events.last().is_some_and(is_final);
         if let Some(preview) = slot.preview.filter(|_| !ended) {
@@ -209,22 +219,25 @@ impl Watcher {
         Ok(ended)
     }
 
-    /// The record, if one of these events needs it.
-    async fn record_for(
-        &self,
-        events: &[Event],
-        told: Option<u32>,
-    ) -> Result<Option<Arc<Task>>, ServiceError> {
+    /// What is known of the task besides, if one of these events needs it.
+    async fn known_of(&self, events: &[Event], told: Option<u32>) -> Result<Known, ServiceError> {
         let telling = events
             .iter()
             .find(|event| Some(event.number) > told && has_more_to_tell(event));
-        match telling {
-            None => Ok(None),
-            Some(event) => {
-                let task = TaskRef::Id(event.task);
-                Ok(self.service.store.detail(&task, None).await?.map(Arc::new))
-            }
-        }
+        let Some(event) = telling else {
+            return Ok(Known::default());
+        };
+        let task = TaskRef::Id(event.task);
+        let record = self.service.store.detail(&task, None).await?;
+        let queued = record
+            .as_ref()
+            .filter(|task| task.state == TaskState::Queued);
+        let outlook = match queued {
+            Some(task) => self.service.outlook(task).await,
+            None => Outlook::default(),
+        };
+        let record = record.map(Arc::new);
+        Ok(Known { record, outlook })
     }
 
     async fn history(
@@ -251,14 +264,18 @@ impl Drop for Watcher {
 
 impl Watched {
     /// The notice of an event, unless the watcher is further than that already.
-    fn tell(&mut self, event: &Event, record: &Option<Arc<Task>>) -> Option<Notice> {
+    fn tell(&mut self, event: &Event, known: &Known) -> Option<Notice> {
         let news = match event.kind {
             EventKind::Entered { state } if Some(event.number) > self.told => {
                 self.told = Some(event.number);
                 News::Entered {
                     state,
                     at: event.at,
-                    record: record.clone().filter(|_| has_more_to_tell(event)),
+                    record: known.record.clone().filter(|_| has_more_to_tell(event)),
+                    outlook: match state {
+                        TaskState::Queued => known.outlook,
+                        _ => Outlook::default(),
+                    },
                 }
             }
             EventKind::Progress {
@@ -304,11 +321,11 @@ fn is_final(event: &Event) -> bool {
 }
 
 fn has_more_to_tell(event: &Event) -> bool {
-    use TaskState::{Ended, Finished, OutputFull};
+    use TaskState::{Ended, Finished, OutputFull, Queued};
     matches!(
         event.kind,
         EventKind::Entered {
-            state: OutputFull | Ended | Finished
+            state: Queued | OutputFull | Ended | Finished
         }
     )
 }

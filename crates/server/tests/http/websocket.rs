@@ -313,6 +313,30 @@ async fn one_socket_watches_several_tasks() {
 }
 
 #[tokio::test]
+async fn a_queued_task_is_told_how_many_go_before_it_and_how_long_it_takes() {
+    let live = Live::start(Options::default()).await;
+    // What a run takes is known from those before.
+    ended(&live).await;
+    let tokens = [live.house.submitted().await, live.house.submitted().await];
+    let mut client = live.connect().await;
+    for (token, position) in tokens.iter().zip(["0", "1"]) {
+        client.watch(token).await;
+        let event = client.hear().await;
+        assert_eq!(event["type"], "task_queue");
+        assert_eq!(event["queueposition"], position, "{event}");
+        let seconds = event["estimatedseconds"].as_str().expect("a text");
+        assert!(seconds.parse::<u64>().is_ok(), "{event}");
+    }
+    let (_worker, _) = live.house.worker();
+    let events = client.hear_until("task_postprocess_end").await;
+    assert!(
+        events
+            .iter()
+            .all(|event| event.get("queueposition").is_none())
+    );
+}
+
+#[tokio::test]
 async fn several_sockets_watch_one_task() {
     let live = Live::start(Options::default()).await;
     let token = live.house.submitted().await;
