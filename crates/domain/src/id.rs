@@ -31,10 +31,10 @@ macro_rules! number_id {
     };
 }
 
-macro_rules! text_id {
+macro_rules! text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub String);
 
@@ -53,6 +53,26 @@ macro_rules! text_id {
     };
 }
 
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        text!($(#[$doc])* #[derive(Debug)] $name);
+    };
+}
+
+/// Whoever has such a text may do something, so `Debug` does not show it: what is debugged ends up
+/// in logs.
+macro_rules! secret_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        text!($(#[$doc])* $name);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    };
+}
+
 number_id!(
     /// A task's number, counted up by the store; a decimal string on the wire.
     TaskId
@@ -66,11 +86,11 @@ number_id!(
     /// that presents an older one changes nothing.
     Epoch
 );
-text_id!(
+secret_id!(
     /// The capability to watch one task: 30 alphanumerics (`socketaccesstoken` on the wire).
     TaskToken
 );
-text_id!(
+secret_id!(
     /// The capability to read one file: 30 alphanumerics.
     AccessKey
 );
@@ -145,6 +165,14 @@ mod tests {
                 assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric()));
             }
         }
+    }
+
+    #[test]
+    fn debug_does_not_show_tokens() {
+        let mut rng = StdRng::seed_from_u64(4);
+        let token = TaskToken::random(&mut rng);
+        let key = AccessKey::random(&mut rng);
+        assert_eq!(format!("{token:?} {key:?}"), "TaskToken(…) AccessKey(…)");
     }
 
     #[test]

@@ -193,6 +193,16 @@ impl ContentType {
     }
 }
 
+/// Takes a whole body apart, whatever its headers say of it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn take_apart_anything(
+    headers: &HeaderMap,
+    bytes: Bytes,
+    purpose: Purpose,
+) -> Result<RawInputs, ApiError> {
+    take_apart(headers, ContentType::of(headers), bytes, purpose).await
+}
+
 async fn take_apart(
     headers: &HeaderMap,
     content_type: ContentType,

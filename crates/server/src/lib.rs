@@ -9,6 +9,9 @@ pub mod body;
 pub mod errors;
 pub mod examples;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod html;
 mod lenient;
 pub mod limits;

@@ -216,6 +216,12 @@ enum Said {
     Watch(TaskToken, Watch),
 }
 
+/// Whether a message asks to watch a task.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn understands(text: &str) -> bool {
+    matches!(read(text), Said::Watch(..))
+}
+
 /// Reads a message, leniently.
 fn read(text: &str) -> Said {
     let Ok(Value::Object(object)) = serde_json::from_str(text) else {

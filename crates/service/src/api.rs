@@ -1,12 +1,13 @@
 //! The types that cross the border between the server and the service.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use tintype_domain::{AuthKind, IdempotencyKey, ProjectId, Refusal, TaskId, TaskToken, ToolSlug};
 
 /// What a client sent to prove itself, exactly as it arrived.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Credentials {
     /// `x-api-key`.
     pub api_key: Option<String>,
@@ -16,6 +17,15 @@ pub struct Credentials {
     pub signature: Option<String>,
     /// Where the request came from.
     pub remote: IpAddr,
+}
+
+/// Without what was sent: what is debugged ends up in logs.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A project that has proved itself.
@@ -216,7 +226,7 @@ pub struct NewProjectRequest {
 }
 
 /// A project's keys, shown once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ProjectKeys {
     /// Its name.
     pub name: String,
@@ -226,6 +236,15 @@ pub struct ProjectKeys {
     pub api_secret: String,
     /// What receivers verify webhooks with. Derived from the API secret, and shown at any time.
     pub webhook_secret: String,
+}
+
+/// Without the keys: what is debugged ends up in logs.
+impl fmt::Debug for ProjectKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProjectKeys")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a project was not made.
@@ -267,4 +286,32 @@ pub enum ProjectError {
     /// Nothing was made, and the same call may work later.
     #[error(transparent)]
     Service(#[from] ServiceError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_show_what_proves_a_project() {
+        let hush = || "hush".to_owned();
+        let credentials = Credentials {
+            api_key: Some(hush()),
+            nonce: Some(hush()),
+            signature: Some(hush()),
+            remote: IpAddr::from([192, 0, 2, 7]),
+        };
+        let keys = ProjectKeys {
+            name: "shop".to_owned(),
+            api_key: hush(),
+            api_secret: hush(),
+            webhook_secret: hush(),
+        };
+        let shown = format!("{credentials:?} {keys:?}");
+        assert!(
+            shown.contains("192.0.2.7") && shown.contains("shop"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hush"), "{shown}");
+    }
 }

@@ -109,7 +109,7 @@ fn filled(header: &Option<String>) -> Option<&str> {
 
 /// The signature in a header as shells hand it over: `SHA2-256(stdin)= <hex>`, `(stdin)= <hex>`,
 /// `<hex> *stdin`, or bare. It is the one run of exactly 64 hexadecimal digits, in either case.
-fn find_signature(header: &str) -> Option<[u8; SIGNATURE_DIGITS / 2]> {
+pub(crate) fn find_signature(header: &str) -> Option<[u8; SIGNATURE_DIGITS / 2]> {
     let mut runs = header
         .split(|c: char| !c.is_ascii_hexdigit())
         .filter(|run| run.len() == SIGNATURE_DIGITS);

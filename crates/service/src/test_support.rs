@@ -215,3 +215,8 @@ pub fn refusal_of_picture(bytes: &[u8]) -> Option<String> {
     let refused = crate::preprocess::decode::decode(bytes).err();
     refused.map(|error| error.to_string())
 }
+
+/// The signature in a header, if there is one.
+pub fn signature_in(header: &str) -> Option<[u8; 32]> {
+    crate::authentication::find_signature(header)
+}

@@ -17,6 +17,18 @@ pub struct Keys {
     pub api_secret: String,
 }
 
+/// One for all: clients sign once.
+const NONCE: &str = "1734513807";
+
+impl Keys {
+    pub fn signature(&self) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.api_key.as_bytes()).expect("any length");
+        mac.update(self.api_secret.as_bytes());
+        mac.update(NONCE.as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    }
+}
+
 /// A project's client.
 pub struct Client {
     http: reqwest::Client,
@@ -40,16 +52,12 @@ impl Client {
     }
 
     fn post(&self, path: &str) -> reqwest::RequestBuilder {
-        let nonce = "1734513807";
-        let key = self.keys.api_key.as_bytes();
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
-        mac.update(self.keys.api_secret.as_bytes());
-        mac.update(nonce.as_bytes());
+        let signature = self.keys.signature();
         self.http
             .post(format!("{}/v1/{path}", self.url))
             .header("x-api-key", &self.keys.api_key)
-            .header("x-nonce", nonce)
-            .header("x-signature", hex::encode(mac.finalize().into_bytes()))
+            .header("x-nonce", NONCE)
+            .header("x-signature", signature)
     }
 
     /// Status and JSON of a raw body.

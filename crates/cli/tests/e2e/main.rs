@@ -13,6 +13,7 @@ mod guarded;
 mod kill;
 mod limits;
 mod metadata;
+mod secrets;
 mod seeds;
 mod server;
 mod shell;
