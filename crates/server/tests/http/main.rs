@@ -16,6 +16,7 @@ mod reference;
 mod sockets;
 mod task_delete;
 mod task_list;
+mod task_races;
 mod task_stop;
 mod tools;
 mod uploads;
