@@ -39,6 +39,7 @@ impl Deliveries {
     pub(super) async fn attempt(&self, delivery: WebhookDelivery) {
         let started = Instant::now();
         let sent = self.send(&delivery).await;
+        tintype_store::moments::reached("webhook");
         let elapsed = started.elapsed();
         let next = self.next(&delivery, &sent);
         let report = AttemptReport {

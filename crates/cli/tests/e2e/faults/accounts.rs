@@ -1,13 +1,14 @@
 //! What must be true when everything has come to its end.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tintype_domain::{EventKind, ExitCode, Priced, ProjectId, TaskId, TaskRef, TaskState};
+use tintype_service::test_support::Receiver;
 use tintype_store::{AccountChange, BalanceChange, SqliteStore, Store};
 
 use super::ledger::Ledger;
 use crate::client::Client;
-use crate::server::Place;
+use crate::server::{LOOK_AGAIN, LOOKS, Place};
 
 /// Every acknowledged task ended once: with one picture whose bytes are those on record, or, if it
 /// took part in too many deaths, with a reason. Returns how many succeeded.
@@ -32,6 +33,34 @@ pub async fn all_ended(client: &Client, ledger: &Ledger) -> usize {
     }
     assert!(succeeded > 0, "nothing was drawn");
     succeeded
+}
+
+/// The end of every task was reported, under one id however often that had to be tried.
+pub async fn all_were_reported(receiver: &Receiver, ledger: &Ledger) {
+    for _ in 0..LOOKS {
+        let mut reports: HashMap<String, HashSet<String>> = HashMap::new();
+        for call in receiver.calls() {
+            let report = call.json();
+            let task = report["taskid"].as_str().expect("a text").to_owned();
+            reports
+                .entry(task)
+                .or_default()
+                .insert(call.id().to_owned());
+        }
+        let mut orders = ledger.all().into_iter();
+        if orders.all(|(_, accepted)| reports.contains_key(&accepted.id)) {
+            assert!(reports.values().all(|ids| ids.len() == 1), "{reports:?}");
+            let ids: HashSet<_> = reports.values().flatten().collect();
+            assert_eq!(
+                ids.len(),
+                reports.len(),
+                "two tasks have one id: {reports:?}"
+            );
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    panic!("an end was not reported");
 }
 
 /// What a run costs in these tests.

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tintype_service::test_support::Receiver;
 use tokio::task::JoinSet;
 
-use super::accounts::{all_ended, histories_are_whole, money_adds_up, put_a_price_on_runs};
+use super::accounts::{
+    all_ended, all_were_reported, histories_are_whole, money_adds_up, put_a_price_on_runs,
+};
 use super::ledger::Ledger;
 use super::{ABORT_AT, serve};
 use crate::client::{Client, Keys};
@@ -36,10 +39,13 @@ const START_MS: u64 = 150;
 const MOMENT_LOOKS: usize = 60;
 
 /// Moments inside the server, see `tintype_store::moments::reached` in its sources.
-const MOMENTS: [&str; 4] = ["claim", "committed", "blob", "submitted"];
+const MOMENTS: [&str; 5] = ["claim", "committed", "blob", "submitted", "webhook"];
 
 /// A server gets this often to its moment before it dies there.
 const TIMES: u32 = 8;
+
+/// Lets reports go to this machine.
+const LOOPBACK: &str = "allowed_private_targets = [\"127.0.0.1\"]";
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -75,12 +81,13 @@ async fn nothing_acknowledged_is_lost_or_done_twice_however_often_the_server_die
     let seed = variable("TINTYPE_SEED").unwrap_or_else(|| rand::rng().random_range(0..1 << 32));
     println!("TINTYPE_SEED={seed} TINTYPE_KILLS={kills}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let place = Place::new();
+    let place = Place::with_configuration(LOOPBACK);
+    let receiver = Receiver::always(200).await;
     let first = Server::start(serve(&place));
     let keys = first.keys.clone().expect("a first start");
     first.kill();
     put_a_price_on_runs(&place).await;
-    let ledger = Arc::new(Ledger::default());
+    let ledger = Arc::new(Ledger::new(&receiver.url));
     for number in 1..=kills {
         let death = Death::draw(&mut rng);
         println!("death {number}: {death:?}");
@@ -99,6 +106,7 @@ async fn nothing_acknowledged_is_lost_or_done_twice_however_often_the_server_die
         ledger.accepted(&order, again);
     }
     client.queue_is_empty().await;
+    all_were_reported(&receiver, &ledger).await;
     server.signal("-TERM");
     assert!(server.ended().await.success());
     let orders = ledger.all().len();

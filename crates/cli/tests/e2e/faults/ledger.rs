@@ -16,6 +16,8 @@ pub struct Accepted {
 #[derive(Debug, Clone)]
 pub struct Order {
     pub number: u64,
+    /// Where its end is to be reported.
+    pub callback: String,
 }
 
 impl Order {
@@ -25,17 +27,38 @@ impl Order {
     }
 
     pub fn inputs(&self) -> Value {
-        json!({"prompt": "a red circle", "seed": self.number, "aspectRatio": "1:1"})
+        json!({
+            "prompt": "a red circle",
+            "seed": self.number,
+            "aspectRatio": "1:1",
+            "callbackUrl": self.callback,
+        })
     }
 }
 
 /// All orders. Shared by the clients.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
+    callback: String,
     orders: Mutex<BTreeMap<u64, Option<Accepted>>>,
 }
 
 impl Ledger {
+    /// One whose orders are all to be reported there.
+    pub fn new(callback: &str) -> Self {
+        Self {
+            callback: callback.to_owned(),
+            orders: Mutex::default(),
+        }
+    }
+
+    fn order(&self, number: u64) -> Order {
+        Order {
+            number,
+            callback: self.callback.clone(),
+        }
+    }
+
     fn orders(&self) -> MutexGuard<'_, BTreeMap<u64, Option<Accepted>>> {
         self.orders.lock().expect("no panic")
     }
@@ -45,14 +68,14 @@ impl Ledger {
         let mut orders = self.orders();
         let number = orders.len() as u64;
         orders.insert(number, None);
-        Order { number }
+        self.order(number)
     }
 
     /// Orders that were never answered.
     pub fn unanswered(&self) -> Vec<Order> {
         let orders = self.orders();
         let unanswered = orders.iter().filter(|(_, accepted)| accepted.is_none());
-        unanswered.map(|(&number, _)| Order { number }).collect()
+        unanswered.map(|(&number, _)| self.order(number)).collect()
     }
 
     /// Takes an answer down. An order that was answered before has to get the same one.
@@ -70,7 +93,7 @@ impl Ledger {
         let orders = self.orders();
         let answered = orders
             .iter()
-            .filter_map(|(&number, accepted)| Some((Order { number }, accepted.clone()?)));
+            .filter_map(|(&number, accepted)| Some((self.order(number), accepted.clone()?)));
         answered.collect()
     }
 }
