@@ -26,7 +26,7 @@ impl Service {
     }
 }
 
-fn kept_after(now: UnixMillis) -> UnixMillis {
+pub(crate) fn kept_after(now: UnixMillis) -> UnixMillis {
     now.plus_millis(-KEPT_MS)
 }
 

@@ -77,6 +77,8 @@ async fn template(store: &SqliteStore) -> Result<(), AnyError> {
         output_folder: FileId::random(&mut rand::rng()),
         callback_url: None,
         callback_base_url: None,
+        idempotency: None,
+        upload: None,
         warnings: Vec::new(),
         upload: None,
         idempotency: None,
@@ -160,8 +162,8 @@ async fn ask(store: &SqliteStore, tasks: i64) -> Result<(), AnyError> {
 
 async fn tidy(store: &SqliteStore) -> Result<(), AnyError> {
     let upkeep = Upkeep {
-        now: START,
         nonces_before: START,
+        repeats_before: START,
     };
     let (start, mut longest, mut bytes) = (Instant::now(), Duration::ZERO, 0);
     loop {

@@ -144,7 +144,7 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         retention::old_uploads_go_unless_an_unfinished_task_names_them,
         retention::an_output_that_a_waiting_task_works_from_stays,
         retention::bytes_live_while_they_are_on_record_or_may_come_to_be,
-        retention::old_nonces_are_tidied_away,
+        retention::what_has_expired_by_itself_is_tidied_away,
     );
 }
 

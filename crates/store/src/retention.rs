@@ -52,10 +52,10 @@ pub struct Expired {
 /// The times that housekeeping goes by.
 #[derive(Debug, Clone, Copy)]
 pub struct Upkeep {
-    /// Now.
-    pub now: UnixMillis,
     /// Nonces that were used before this may be used again.
     pub nonces_before: UnixMillis,
+    /// Idempotency keys that were used before this stand for nothing any more.
+    pub repeats_before: UnixMillis,
 }
 
 /// What a step of housekeeping did.

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::{JanitorConfig, leftovers};
 use crate::authentication::NONCE_MEMORY_MILLIS;
+use crate::repeats::kept_after;
 use crate::{Service, ServiceError};
 
 /// Files, and what they weigh.
@@ -169,7 +170,7 @@ impl Pass<'_> {
     async fn tidy(&self, report: &mut Report) -> Result<(), ServiceError> {
         let now = self.service.now();
         let upkeep = Upkeep {
-            now,
+            repeats_before: kept_after(now),
             nonces_before: now.plus_millis(-NONCE_MEMORY_MILLIS),
         };
         loop {

@@ -1,6 +1,8 @@
 //! What goes with age, and what never does.
 
-use tintype_domain::{AttemptAnswer, AttemptReport, BlobKey, FileRecord};
+use tintype_domain::{
+    AttemptAnswer, AttemptReport, BlobKey, FileRecord, Fingerprint, Idempotency, IdempotencyKey,
+};
 
 use super::*;
 use crate::{Expired, Expiring, ExpiryStep, Mode, Upkeep};
@@ -327,14 +329,21 @@ pub(super) async fn bytes_live_while_they_are_on_record_or_may_come_to_be(bench:
     assert!(!bench.lives(&BlobKey::Upload(FileId("0".repeat(32)))).await);
 }
 
-pub(super) async fn old_nonces_are_tidied_away(bench: &Bench) {
-    for (nonce, at) in [("old", START), ("young", after(9))] {
-        let used = bench.store.use_nonce(bench.project, nonce, at, START);
+pub(super) async fn what_has_expired_by_itself_is_tidied_away(bench: &Bench) {
+    for (name, at) in [("old", START), ("young", after(9))] {
+        let used = bench.store.use_nonce(bench.project, name, at, START);
         assert!(used.await.expect("an answer"));
+        let mut task = new_task(bench.project);
+        task.idempotency = Some(Idempotency {
+            key: IdempotencyKey::parse(name.as_bytes()).expect("a key"),
+            fingerprint: Fingerprint([0; 32]),
+            keep_after: START,
+        });
+        bench.store.submit(task, at).await.expect("submit");
     }
     let upkeep = Upkeep {
-        now: after(10),
         nonces_before: after(5),
+        repeats_before: after(5),
     };
     let mut rows = 0;
     loop {
@@ -344,7 +353,7 @@ pub(super) async fn old_nonces_are_tidied_away(bench: &Bench) {
             break;
         }
     }
-    assert_eq!(rows, 1);
+    assert_eq!(rows, 2, "an old one of each kind");
     let used = bench
         .store
         .use_nonce(bench.project, "young", after(10), after(5));

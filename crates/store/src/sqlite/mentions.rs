@@ -13,9 +13,10 @@ use tintype_domain::{FileRecord, OutputFile, safe_name};
 use crate::Error;
 
 /// Unfinished tasks after one, through the partial indexes of the queue and of the leases.
-pub(super) const UNFINISHED: &str = "SELECT task.parameters FROM job \
+pub(super) const UNFINISHED: &str = "SELECT task.parameters \
+     FROM job INDEXED BY job_queued \
      JOIN task ON task.id = job.task WHERE job.state = 'queued' AND job.task > ?1 \
-     UNION ALL SELECT task.parameters FROM job \
+     UNION ALL SELECT task.parameters FROM job INDEXED BY job_leased \
      JOIN task ON task.id = job.task WHERE job.lease_until IS NOT NULL AND job.task > ?1";
 
 /// The words of unfinished tasks, up to a task. Parameters never change and numbers grow: what

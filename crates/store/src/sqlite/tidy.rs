@@ -30,7 +30,7 @@ pub(super) type Step = fn(&Connection, Upkeep) -> Result<u64, Error>;
 
 /// The kinds of rows that expire by themselves. To add one: write its step, bounded by
 /// [`ROWS_AT_ONCE`] and through an index, and list it here.
-pub(super) const STEPS: &[Step] = &[old_nonces];
+pub(super) const STEPS: &[Step] = &[old_nonces, old_repeats];
 
 pub(super) const OLD_NONCES: &str = "SELECT nonce.project, nonce.nonce FROM project \
      CROSS JOIN nonce ON nonce.project = project.id AND nonce.used_at < ?1 LIMIT ?2";
@@ -41,6 +41,18 @@ fn old_nonces(connection: &Connection, upkeep: Upkeep) -> Result<u64, Error> {
             "DELETE FROM nonce WHERE (project, nonce) IN ({OLD_NONCES})"
         ))?
         .execute((upkeep.nonces_before.0, ROWS_AT_ONCE))?;
+    Ok(removed as u64)
+}
+
+pub(super) const OLD_REPEATS: &str =
+    "SELECT project, key FROM idempotency WHERE used_at < ?1 ORDER BY used_at LIMIT ?2";
+
+fn old_repeats(connection: &Connection, upkeep: Upkeep) -> Result<u64, Error> {
+    let removed = connection
+        .prepare_cached(&format!(
+            "DELETE FROM idempotency WHERE (project, key) IN ({OLD_REPEATS})"
+        ))?
+        .execute((upkeep.repeats_before.0, ROWS_AT_ONCE))?;
     Ok(removed as u64)
 }
 
