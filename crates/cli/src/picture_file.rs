@@ -9,9 +9,6 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, ImageReader, RgbImage};
 use tintype_service::picture;
 
-/// High enough that flat areas stay flat.
-const JPEG_QUALITY: u8 = 95;
-
 /// Reads a JPEG, PNG or WebP picture: turned as the camera held it, transparency on white.
 ///
 /// # Errors
@@ -67,7 +64,7 @@ pub fn write(picture: &RgbImage, path: &Path, format: ImageFormat) -> anyhow::Re
         let mut file = BufWriter::new(File::create(path)?);
         match format {
             ImageFormat::Jpeg => {
-                let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
+                let encoder = JpegEncoder::new_with_quality(&mut file, picture::JPEG_QUALITY);
                 picture.write_with_encoder(encoder)?;
             }
             _ => picture.write_to(&mut file, format)?,

@@ -39,6 +39,9 @@ pub use clock::{Clock, SystemClock};
 
 /// Pictures in files, bounded: what the worker and the command line share.
 pub mod picture {
+    /// Where artefacts stop being visible; beyond it files only grow.
+    pub const JPEG_QUALITY: u8 = 95;
+
     pub use crate::preprocess::decode::{MAX_MEGAPIXELS, excessive_size, read_pixels};
 }
 pub use guarded::{AllowedTargets, GuardConfig, NotATarget};

@@ -17,9 +17,7 @@ use super::Worker;
 use super::attempt::Halt;
 use super::held::Held;
 use crate::ServiceError;
-
-/// Where artefacts stop being visible; beyond it files only grow.
-const JPEG_QUALITY: u8 = 95;
+use crate::picture::JPEG_QUALITY;
 
 /// Waits between tries to keep a picture's bytes: a hiccup passes, a full disk stays.
 const WRITE_BACKOFF: [Duration; 3] = [
