@@ -70,6 +70,13 @@ pub struct UploadedPart {
     pub bytes: Bytes,
 }
 
+impl UploadedPart {
+    /// Browsers send a part without a name and without bytes for a file field that was left alone.
+    pub fn was_left_alone(&self) -> bool {
+        self.bytes.is_empty() && self.file_name.as_deref().unwrap_or_default().is_empty()
+    }
+}
+
 /// One value of an input as it arrived.
 #[derive(Debug, Clone)]
 pub enum RawValue {
@@ -155,6 +162,9 @@ pub enum StopError {
 /// Why a file was not kept, or a folder not made.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
+    /// The file has no bytes.
+    #[error("Request parameters are invalid. [file] is empty: it has 0 bytes")]
+    Empty,
     /// The file is larger than this many megabytes.
     #[error("Request parameters are invalid. [file] is larger than {0} MB")]
     TooLarge(usize),

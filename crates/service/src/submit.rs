@@ -131,8 +131,8 @@ impl Service {
                     request.take_callback(&value);
                 }
                 RawValue::Json(value) => request.fields.push((name, value)),
-                // Browsers send an empty part for a file field that was left alone.
-                RawValue::File(part) if part.bytes.is_empty() => {}
+                RawValue::File(part) if part.was_left_alone() => {}
+                RawValue::File(part) if part.bytes.is_empty() && !is_image => {}
                 RawValue::File(part) if is_image => {
                     let upload = self.draft(principal, part);
                     request
@@ -192,6 +192,9 @@ impl Service {
             },
         };
         match upload {
+            Some(upload) if upload.bytes.is_empty() => {
+                Err(refused(id, "is an empty file: it has 0 bytes"))
+            }
             Some(upload) if upload.bytes.len() > MAX_IMAGE_BYTES => Err(refused(
                 id,
                 &format!("is larger than {MAX_IMAGE_MEGABYTES} MB"),

@@ -24,6 +24,9 @@ impl Service {
         part: UploadedPart,
         folder: Option<FileId>,
     ) -> Result<FileRecord, UploadError> {
+        if part.bytes.is_empty() {
+            return Err(UploadError::Empty);
+        }
         if part.bytes.len() > MAX_UPLOAD_MEGABYTES << 20 {
             return Err(UploadError::TooLarge(MAX_UPLOAD_MEGABYTES));
         }

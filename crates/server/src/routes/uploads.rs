@@ -103,10 +103,9 @@ pub(super) async fn create_folder(
     Ok(Json(FolderAnswer::of(WireFolder::of(made.await?))))
 }
 
-/// Browsers send an empty part for a file field that was left alone.
 fn take_file(inputs: &mut RawInputs) -> Option<UploadedPart> {
     inputs.drain(..).find_map(|(name, value)| match value {
-        RawValue::File(part) if name == "file" && !part.bytes.is_empty() => Some(part),
+        RawValue::File(part) if name == "file" && !part.was_left_alone() => Some(part),
         _ => None,
     })
 }

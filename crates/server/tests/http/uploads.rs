@@ -124,7 +124,11 @@ async fn what_cannot_be_kept_is_refused() {
         let answer = house.post_with_key(&keys, UPLOAD, body).await;
         assert_eq!(answer.error(), no_file, "{body}");
     }
-    assert_eq!(upload(&house, &keys, "", b"").await.error(), no_file);
+    let empty = "Request parameters are invalid. [file] is empty: it has 0 bytes".to_owned();
+    assert_eq!(
+        upload(&house, &keys, "", b"").await.error(),
+        (200, 0, empty)
+    );
     let no_name = (200, 0, "Request parameter [name] required".to_owned());
     for body in [json!({}), json!({"name": " "})] {
         assert_eq!(folder(&house, &keys, body).await.error(), no_name);

@@ -221,6 +221,17 @@ async fn an_empty_part_is_a_field_left_alone() {
 }
 
 #[tokio::test]
+async fn a_picture_without_bytes_is_refused_and_not_passed_over() {
+    let bench = Bench::new().await;
+    let mut fields = raw(json!({ "prompt": "x" }));
+    fields.push(part("inputImage", "cat.png", &b""[..]));
+    let sentence =
+        "Request parameters are invalid. [inputImageUrl] is an empty file: it has 0 bytes";
+    assert_eq!(refusals(&bench, &edit(), fields).await, [sentence]);
+    assert_eq!(queued(&bench).await, 0);
+}
+
+#[tokio::test]
 async fn a_text_that_comes_as_a_file_is_a_text() {
     let bench = Bench::new().await;
     let fields = vec![part("prompt", "prompt.txt", "a red circle")];
