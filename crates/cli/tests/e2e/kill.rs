@@ -1,8 +1,11 @@
 //! Servers that die, and servers that are told to stop: nothing that was accepted is lost.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
-use crate::client::{Client, PRO, is_running};
+use crate::client::{Client, Keys, PRO, is_running};
 use crate::server::{Place, Server};
 
 /// Enough that some are queued while others run.
@@ -74,6 +77,34 @@ async fn a_server_that_is_told_to_stop_gives_its_tasks_back() {
     assert!(first.ended().await.success());
     let server = place.serve();
     all_succeed(&client_again(&server, &first), &tokens).await;
+}
+
+/// A request that is in hand, and whose body never comes.
+fn request_without_end(server: &Server, keys: &Keys) -> TcpStream {
+    let address = server.url.strip_prefix("http://").expect("plain HTTP");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "POST /v1/Task/List HTTP/1.1\r\nhost: {address}\r\nx-api-key: {}\r\n\
+         content-type: application/json\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n",
+        keys.api_key
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut asked_for_more = [0; 12];
+    stream.read_exact(&mut asked_for_more).expect("an answer");
+    assert_eq!(&asked_for_more, b"HTTP/1.1 100");
+    stream
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let place = Place::new();
+    let mut server = place.serve();
+    let keys = place.create_project(&["slow", "--auth", "key"]);
+    let _in_hand = request_without_end(&server, &keys);
+    server.signal("-TERM");
+    server.signal("-INT");
+    // 128 + 2: in place of the 0 of a server that stopped in good order.
+    assert_eq!(server.ended().await.code(), Some(130));
 }
 
 #[tokio::test]
