@@ -47,43 +47,8 @@ pub struct ServeArguments {
         hide_env_values = true
     )]
     config: Option<PathBuf>,
-    /// Address and port to listen on [default: 127.0.0.1:8787].
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "TINTYPE_LISTEN",
-        hide_env_values = true
-    )]
-    listen: Option<String>,
-    /// Folder for everything that is kept [default: ~/.local/share/tintype].
-    #[arg(long, value_name = "DIR", env = "TINTYPE_DATA", hide_env_values = true)]
-    data: Option<PathBuf>,
-    /// Where clients reach the service, such as https://pictures.example: the addresses of
-    /// pictures begin with it. Without it they begin with the host that the client used.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TINTYPE_PUBLIC_URL",
-        hide_env_values = true
-    )]
-    public_url: Option<String>,
-    /// The bundled model, nano, or the folder of a FLUX model in diffusers' layout
-    /// [default: nano].
-    #[arg(
-        long,
-        value_name = "NAME|DIR",
-        env = "TINTYPE_MODEL",
-        hide_env_values = true
-    )]
-    model: Option<String>,
-    /// Threads of the engine [default: all cores].
-    #[arg(
-        long,
-        value_name = "N",
-        env = "TINTYPE_THREADS",
-        hide_env_values = true
-    )]
-    threads: Option<usize>,
+    #[command(flatten)]
+    overrides: Overrides,
 }
 
 const AFTER_HELP: &str = "\
@@ -122,14 +87,7 @@ impl ServeArguments {
     /// What keeps the service from starting, for the person at the terminal.
     pub fn run(self) -> anyhow::Result<()> {
         logs::start();
-        let overrides = Overrides {
-            listen: self.listen,
-            data: self.data,
-            public_url: self.public_url,
-            model: self.model,
-            threads: self.threads,
-        };
-        let settings = Settings::load(self.config.as_deref(), overrides)?;
+        let settings = Settings::load(self.config.as_deref(), self.overrides)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

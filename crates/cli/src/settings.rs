@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::Args;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
@@ -102,21 +103,48 @@ impl Default for Settings {
 }
 
 /// What came on the command line (or in the variable that `--help` names beside a flag).
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Args, Serialize)]
 pub struct Overrides {
-    /// See [`Settings::listen`].
+    /// Address and port to listen on [default: 127.0.0.1:8787].
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "TINTYPE_LISTEN",
+        hide_env_values = true
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
-    /// See [`Settings::data`].
+    /// Folder for everything that is kept [default: ~/.local/share/tintype].
+    #[arg(long, value_name = "DIR", env = "TINTYPE_DATA", hide_env_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// See [`Settings::public_url`].
+    /// Where clients reach the service, such as https://pictures.example: the addresses of
+    /// pictures begin with it. Without it they begin with the host that the client used.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TINTYPE_PUBLIC_URL",
+        hide_env_values = true
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
-    /// See [`Settings::model`].
+    /// The bundled model, nano, or the folder of a FLUX model in diffusers' layout
+    /// [default: nano].
+    #[arg(
+        long,
+        value_name = "NAME|DIR",
+        env = "TINTYPE_MODEL",
+        hide_env_values = true
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// See [`Settings::threads`].
+    /// Threads of the engine [default: all cores].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "TINTYPE_THREADS",
+        hide_env_values = true
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
 }
