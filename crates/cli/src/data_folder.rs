@@ -30,6 +30,11 @@ impl DataFolder {
         Ok(Self(path.to_owned()))
     }
 
+    /// The folder at this path, be it there or not.
+    pub fn unopened(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// The folder at this path, which a service has used before.
     ///
     /// # Errors
@@ -86,7 +91,8 @@ impl DataFolder {
         self.0.join("blobs")
     }
 
-    fn database(&self) -> PathBuf {
+    /// The database.
+    pub fn database(&self) -> PathBuf {
         self.0.join("tintype.db")
     }
 

@@ -16,6 +16,7 @@ fn help_reads_as_published() {
         &["project", "set"],
         &["project", "list"],
         &["tidy"],
+        &["doctor"],
         &["bench", "api"],
         &["project", "show"],
         &["webhook", "list"],

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod assembly;
 mod bench;
 mod data_folder;
+mod doctor;
 mod edit;
 mod generate;
 mod greeting;
@@ -53,6 +54,10 @@ enum Command {
     /// A server does the same by itself every hour. It may be done while one runs on the same data
     /// folder. [retention] in the configuration says what is old.
     Tidy(tidy::TidyArguments),
+    /// Look at what the service needs on this machine, and say what to do about what is wrong.
+    ///
+    /// Nothing is changed, and a server may run meanwhile. The status is 1 if something is wrong.
+    Doctor(doctor::DoctorArguments),
     /// Measure what the service costs on this machine.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         Command::Edit(command) => command.run(),
         Command::Project(command) => command.run(),
         Command::Tidy(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Webhook(command) => command.run(),
     };

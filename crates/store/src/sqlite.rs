@@ -33,6 +33,7 @@ mod connection;
 mod error;
 mod folders;
 mod history;
+mod inspect;
 mod job;
 mod kept;
 mod mentions;
@@ -52,6 +53,8 @@ mod tests;
 mod tidy;
 mod tool_stats;
 mod writer;
+
+pub use inspect::{DatabaseFacts, inspect};
 
 /// A store in one SQLite file. Share it in an [`Arc`]; dropping the last handle ends its writer
 /// thread and lets another process own the file.

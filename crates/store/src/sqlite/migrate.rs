@@ -57,6 +57,6 @@ pub(super) fn refuse_other_version(connection: &Connection) -> Result<(), Error>
     })
 }
 
-fn version(connection: &Connection) -> Result<usize, Error> {
+pub(super) fn version(connection: &Connection) -> Result<usize, Error> {
     Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }

@@ -1,0 +1,113 @@
+//! The machine and the settings.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tintype_catalog::Catalog;
+
+use super::Finding;
+use crate::models::BUNDLED;
+use crate::settings::Settings;
+
+/// The first of January 2026: no clock is right that shows less.
+const RECENT_SECONDS: u64 = 1_767_225_600;
+
+/// The bundled model and its pictures, with room to spare.
+const ENOUGH_MEMORY_KB: u64 = 1 << 20;
+
+pub(super) fn processor() -> Finding {
+    let features = features();
+    let found = if features.is_empty() {
+        "no vector units that are known here".to_owned()
+    } else {
+        features.join(", ")
+    };
+    let finding = Finding::ok("processor", format!("{found}; the device is cpu"));
+    if cfg!(target_arch = "x86_64") && !features.contains(&"avx2") {
+        return finding.note("without AVX2 and FMA pictures take several times as long");
+    }
+    finding
+}
+
+fn features() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    let known = [
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let known = [("neon", cfg!(target_arch = "aarch64"))];
+    let there = known.into_iter().filter(|(_, there)| *there);
+    there.map(|(name, _)| name).collect()
+}
+
+pub(super) fn threads(wanted: Option<usize>) -> Finding {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = wanted.unwrap_or(cores);
+    let finding = Finding::ok("threads", format!("{threads} of {cores} cores"));
+    if threads > cores {
+        return finding.note(format!(
+            "more than cores only slows down: --threads {cores}"
+        ));
+    }
+    finding
+}
+
+pub(super) fn memory() -> Finding {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
+    };
+    let Some((total, free)) = kilobytes("MemTotal:").zip(kilobytes("MemAvailable:")) else {
+        return Finding::ok("memory", "cannot tell")
+            .note("a large model needs its size twice over");
+    };
+    let gigabytes = |kilobytes: u64| kilobytes as f64 / 1024.0 / 1024.0;
+    let (total, available) = (gigabytes(total), gigabytes(free));
+    let found = format!("{total:.1} GiB, of which {available:.1} GiB are free");
+    let finding = Finding::ok("memory", found);
+    if free < ENOUGH_MEMORY_KB {
+        return finding.note("that is little even for the bundled model: end other programs");
+    }
+    finding
+}
+
+/// One line for each tool.
+pub(super) fn models(settings: &Settings) -> Vec<Finding> {
+    let own: std::collections::HashMap<_, _> = settings.tool_models().collect();
+    let catalog = Catalog::builtin();
+    let tools = catalog.tools().iter().map(|tool| tool.slug());
+    tools
+        .map(|tool| {
+            let model = own.get(&tool).copied().unwrap_or(&settings.model);
+            let finding = Finding::ok("model", format!("{tool} draws with {model}"));
+            if model == BUNDLED || Path::new(model).join("model_index.json").is_file() {
+                return finding;
+            }
+            finding.wrong(format!(
+                "{model} is not a folder in diffusers layout (it has no model_index.json); name \
+                 one with --model, or {BUNDLED}"
+            ))
+        })
+        .collect()
+}
+
+pub(super) fn public_url(settings: &Settings) -> Finding {
+    match &settings.public_url {
+        Some(url) => Finding::ok("public URL", url.clone()),
+        None => Finding::ok("public URL", "none: the host that each client used")
+            .note("behind a proxy, set --public-url to the address that clients know"),
+    }
+}
+
+pub(super) fn clock() -> Finding {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
+    let finding = Finding::ok("clock", format!("{seconds} seconds since 1970 (UTC)"));
+    if seconds < RECENT_SECONDS {
+        return finding.wrong("it is years behind: set it, and let NTP keep it");
+    }
+    finding
+}
