@@ -77,8 +77,6 @@ async fn template(store: &SqliteStore) -> Result<(), AnyError> {
         output_folder: FileId::random(&mut rand::rng()),
         callback_url: None,
         callback_base_url: None,
-        idempotency: None,
-        upload: None,
         warnings: Vec::new(),
         upload: None,
         idempotency: None,
