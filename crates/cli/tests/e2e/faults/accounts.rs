@@ -14,13 +14,14 @@ use crate::server::{LOOK_AGAIN, LOOKS, Place};
 /// took part in too many deaths, with a reason. Returns how many succeeded.
 pub async fn all_ended(client: &Client, ledger: &Ledger) -> usize {
     let (mut addresses, mut ids) = (HashSet::new(), HashSet::new());
+    let out_of_attempts = ExitCode::ATTEMPTS.0.to_string();
     let mut succeeded = 0;
     for (order, accepted) in ledger.all() {
         let task = client.ended(&accepted.token).await;
         assert_eq!(task["id"], accepted.id, "{task}");
         assert_eq!(task["parameters"]["seed"], order.number.to_string());
         assert!(ids.insert(accepted.id), "two orders are one task");
-        if task["pexit"] == ExitCode::ATTEMPTS.0.to_string() {
+        if task["pexit"] == out_of_attempts.as_str() {
             client.reason(&accepted.token).await;
             continue;
         }
