@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tintype_domain::{
     AccessKey, Epoch, FileId, NewTask, Outcome, OutputFile, ProjectId, TaskId, TaskToken, ToolSlug,
-    UnixMillis, WorkerId,
+    UnixMillis, WorkerId, random_directory,
 };
 use tintype_service::{Clock, SystemClock};
 use tintype_store::{Claim, SqliteStore, Store};
@@ -159,7 +159,7 @@ fn new_task(project: ProjectId) -> NewTask {
         upload: None,
         idempotency: None,
         uuid: uuid::Uuid::now_v7(),
-        token: TaskToken::random(rng),
+        token: TaskToken::random(rng, SystemClock.now()),
         project,
         tool: ToolSlug::new(tool().owner, tool().model),
         parameters: PARAMETERS
@@ -184,7 +184,7 @@ fn output(claimed: &Claimed, now: UnixMillis) -> OutputFile {
         added_at: now,
         modified_at: now,
         access_key: AccessKey::random(rng),
-        directory: FileId::random(rng).0,
+        directory: random_directory(rng, now),
         blob_key: format!("tasks/{}/{}/0", claimed.task, claimed.epoch),
     }
 }

@@ -5,15 +5,42 @@ use std::fmt;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::UnixMillis;
+
+/// In the order of their codes, so that texts of one length stand in the order of their numbers.
 const ALPHANUMERICS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Length of task tokens and access keys: 30 alphanumerics, about 178 bits.
+/// Length of task tokens and access keys: 30 alphanumerics.
 pub const TOKEN_LENGTH: usize = 30;
+
+/// Alphanumerics of a task token that tell its time: enough for milliseconds until the year 2081.
+const TOKEN_TIME_LENGTH: usize = 7;
+
+/// Hexadecimal digits in each of the groups of a directory.
+const DIRECTORY_GROUP_LENGTH: usize = 8;
+
+/// Such groups in a directory.
+const DIRECTORY_GROUPS: usize = 8;
+
+/// Characters of a directory: the groups, and the dashes between them.
+pub const DIRECTORY_LENGTH: usize = DIRECTORY_GROUPS * (DIRECTORY_GROUP_LENGTH + 1) - 1;
 
 fn alphanumerics(rng: &mut impl Rng, length: usize) -> String {
     (0..length)
         .map(|_| ALPHANUMERICS[rng.random_range(0..ALPHANUMERICS.len())] as char)
         .collect()
+}
+
+/// The last digits of a time, as alphanumerics.
+fn alphanumerics_of(time: UnixMillis, length: usize) -> String {
+    let base = ALPHANUMERICS.len() as u64;
+    let mut rest = u64::try_from(time.0).unwrap_or_default();
+    let mut digits = vec![0; length];
+    for digit in digits.iter_mut().rev() {
+        *digit = ALPHANUMERICS[(rest % base) as usize];
+        rest /= base;
+    }
+    digits.into_iter().map(char::from).collect()
 }
 
 macro_rules! number_id {
@@ -87,11 +114,12 @@ number_id!(
     Epoch
 );
 secret_id!(
-    /// The capability to watch one task: 30 alphanumerics (`socketaccesstoken` on the wire).
+    /// The capability to watch one task: 30 alphanumerics (`socketaccesstoken` on the wire). The
+    /// first 7 tell when it was drawn, the other 23 are random, about 137 bits.
     TaskToken
 );
 secret_id!(
-    /// The capability to read one file: 30 alphanumerics.
+    /// The capability to read one file: 30 random alphanumerics, about 178 bits.
     AccessKey
 );
 text_id!(
@@ -104,9 +132,11 @@ text_id!(
 );
 
 impl TaskToken {
-    /// Draws a fresh token.
-    pub fn random(rng: &mut impl Rng) -> Self {
-        Self(alphanumerics(rng, TOKEN_LENGTH))
+    /// Draws a fresh token. It begins with its time, so that an index over tokens grows at its end
+    /// instead of everywhere.
+    pub fn random(rng: &mut impl Rng, now: UnixMillis) -> Self {
+        let time = alphanumerics_of(now, TOKEN_TIME_LENGTH);
+        Self(time + &alphanumerics(rng, TOKEN_LENGTH - TOKEN_TIME_LENGTH))
     }
 }
 
@@ -122,6 +152,19 @@ impl FileId {
     pub fn random(rng: &mut impl Rng) -> Self {
         Self(format!("{:032x}", rng.random::<u128>()))
     }
+}
+
+/// Draws the unguessable directory of a file's public address, such as
+/// `019bfcc3-1a00ee1d-40bd7b83-a2e186c6-7f61f7da-3894e49c-fc0eeb66-9b500fe2`. The first 12 digits
+/// tell when it was drawn, for the reason of [`TaskToken::random`]; the other 52 are random, 208
+/// bits.
+pub fn random_directory(rng: &mut impl Rng, now: UnixMillis) -> String {
+    let time = u64::try_from(now.0).unwrap_or_default() & 0xffff_ffff_ffff;
+    let (few, many) = (rng.random::<u128>() >> 48, rng.random::<u128>());
+    let digits = format!("{time:012x}{few:020x}{many:032x}");
+    let groups = digits.as_bytes().chunks(DIRECTORY_GROUP_LENGTH);
+    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
+    groups.join("-")
 }
 
 /// A tool's address, `owner/model`, as in `/v1/Run/{owner}/{model}`.
@@ -156,11 +199,14 @@ mod tests {
 
     use super::*;
 
+    const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
     #[test]
     fn tokens_are_thirty_alphanumerics() {
         let mut rng = StdRng::seed_from_u64(1);
         for _ in 0..100 {
-            for token in [TaskToken::random(&mut rng).0, AccessKey::random(&mut rng).0] {
+            let task = TaskToken::random(&mut rng, NOW);
+            for token in [task.0, AccessKey::random(&mut rng).0] {
                 assert_eq!(token.len(), TOKEN_LENGTH);
                 assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric()));
             }
@@ -170,7 +216,7 @@ mod tests {
     #[test]
     fn debug_does_not_show_tokens() {
         let mut rng = StdRng::seed_from_u64(4);
-        let token = TaskToken::random(&mut rng);
+        let token = TaskToken::random(&mut rng, NOW);
         let key = AccessKey::random(&mut rng);
         assert_eq!(format!("{token:?} {key:?}"), "TaskToken(…) AccessKey(…)");
     }
@@ -178,12 +224,68 @@ mod tests {
     #[test]
     fn tokens_use_every_letter_and_digit() {
         let mut rng = StdRng::seed_from_u64(2);
-        let many: String = (0..100).map(|_| TaskToken::random(&mut rng).0).collect();
+        let random = |token: TaskToken| token.0[TOKEN_TIME_LENGTH..].to_owned();
+        let many: String = (0..100)
+            .map(|_| random(TaskToken::random(&mut rng, NOW)))
+            .collect();
         let missing: Vec<_> = ALPHANUMERICS
             .iter()
             .filter(|byte| !many.as_bytes().contains(byte))
             .collect();
         assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn tokens_and_directories_stand_in_the_order_of_their_times() {
+        let mut rng = StdRng::seed_from_u64(4);
+        // Where the alphabet turns over, and the last time that a token tells.
+        let last = 62_i64.pow(7) - 1;
+        let times = [0, 9, 10, 35, 36, 61, 62, NOW.0, NOW.0 + 1, last];
+        let draw = |time| {
+            let time = UnixMillis(time);
+            let token = TaskToken::random(&mut rng, time).0;
+            (token, random_directory(&mut rng, time))
+        };
+        let (tokens, directories): (Vec<_>, Vec<_>) = times.map(draw).into_iter().unzip();
+        assert!(tokens.is_sorted(), "{tokens:?}");
+        assert!(directories.is_sorted(), "{directories:?}");
+    }
+
+    #[test]
+    fn what_is_drawn_in_one_moment_differs_in_everything_but_the_time() {
+        let mut rng = StdRng::seed_from_u64(5);
+        let (one, other) = (
+            TaskToken::random(&mut rng, NOW).0,
+            TaskToken::random(&mut rng, NOW).0,
+        );
+        assert_eq!(one[..7], other[..7]);
+        assert_ne!(one[7..15], other[7..15]);
+        assert_ne!(one[22..], other[22..]);
+        let (one, other) = (
+            random_directory(&mut rng, NOW),
+            random_directory(&mut rng, NOW),
+        );
+        assert_eq!(one[..13], other[..13]);
+        assert_ne!(one[13..22], other[13..22]);
+        assert_ne!(one[63..], other[63..]);
+    }
+
+    #[test]
+    fn directories_are_eight_groups_of_eight_hexadecimal_digits() {
+        let mut rng = StdRng::seed_from_u64(6);
+        for time in [UnixMillis(-1), UnixMillis(0), NOW, UnixMillis(i64::MAX)] {
+            let directory = random_directory(&mut rng, time);
+            assert_eq!(directory.len(), DIRECTORY_LENGTH);
+            let groups: Vec<_> = directory.split('-').collect();
+            let digits = |group: &&str| {
+                let is_hexadecimal = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                group.len() == 8 && group.bytes().all(is_hexadecimal)
+            };
+            assert!(
+                groups.len() == 8 && groups.iter().all(digits),
+                "{directory}"
+            );
+        }
     }
 
     #[test]

@@ -20,7 +20,10 @@ pub mod webhook;
 pub use account::{Account, Price, Priced, Refusal};
 pub use blob::BlobKey;
 pub use file::{FileRecord, Folder, NewFile, OutputFile, safe_name};
-pub use id::{AccessKey, Epoch, FileId, ProjectId, TaskId, TaskToken, ToolSlug, WorkerId};
+pub use id::{
+    AccessKey, DIRECTORY_LENGTH, Epoch, FileId, ProjectId, TaskId, TaskToken, ToolSlug, WorkerId,
+    random_directory,
+};
 pub use idempotency::{Fingerprint, Idempotency, IdempotencyKey, KeyError};
 pub use project::{AuthKind, Project};
 pub use task::{

@@ -3,18 +3,13 @@
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutPayload, path::Path};
-use rand::Rng;
-use tintype_domain::{AccessKey, BlobKey, FileId, FileRecord, ProjectId, safe_name};
+use tintype_domain::{
+    AccessKey, BlobKey, FileId, FileRecord, ProjectId, random_directory, safe_name,
+};
 
 use crate::cause::root_cause;
 use crate::preprocess::sniff;
 use crate::{FileAnswer, Service, ServiceError};
-
-/// Groups of eight hexadecimal digits in an unguessable directory: 256 random bits.
-const DIRECTORY_GROUPS: usize = 8;
-
-/// Characters of such a directory: the groups, and the dashes between them.
-pub(crate) const DIRECTORY_CHARS: usize = DIRECTORY_GROUPS * 9 - 1;
 
 impl Service {
     /// The file at a public address `/{directory}/{name}`: a task's output or an upload. The
@@ -103,8 +98,9 @@ impl Service {
         bytes: Bytes,
     ) -> Upload {
         let sniffed = sniff(&bytes);
-        let id = FileId::random(&mut *self.rng());
-        let access_key = AccessKey::random(&mut *self.rng());
+        let now = self.now();
+        let mut rng = self.rng();
+        let id = FileId::random(&mut *rng);
         let record = FileRecord {
             project,
             folder: None,
@@ -113,21 +109,13 @@ impl Service {
                 .map_or("application/octet-stream", |kind| kind.content_type())
                 .into(),
             size_bytes: bytes.len() as u64,
-            added_at: self.now(),
-            access_key,
-            directory: self.draw_directory(),
+            added_at: now,
+            access_key: AccessKey::random(&mut *rng),
+            directory: random_directory(&mut *rng, now),
             blob_key: BlobKey::Upload(id.clone()).to_string(),
             id,
         };
         Upload { record, bytes }
-    }
-
-    /// An unguessable directory, such as
-    /// `6a6af820-c5050aee-40bd7b83-a2e186c6-7f61f7da-3894e49c-fc0eeb66-9b500fe2`.
-    pub(crate) fn draw_directory(&self) -> String {
-        let mut rng = self.rng();
-        let groups = (0..DIRECTORY_GROUPS).map(|_| format!("{:08x}", rng.random::<u32>()));
-        groups.collect::<Vec<_>>().join("-")
     }
 }
 

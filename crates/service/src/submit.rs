@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rand::Rng;
 use serde_json::Value;
 use tintype_catalog::{ImageReference, Inputs, Role, Tool};
-use tintype_domain::{FileId, Idempotency, NewTask, Task, TaskToken, ToolSlug};
+use tintype_domain::{FileId, Idempotency, NewTask, Task, TaskToken, ToolSlug, UnixMillis};
 use tintype_store::Error;
 use url::Url;
 use uuid::Uuid;
@@ -62,20 +62,26 @@ impl Service {
         let mut inputs = tool.validate(&request.fields).map_err(sentences)?;
         let upload = self.upload_of(principal, tool, &mut inputs, &mut request.uploads)?;
         inputs.settle_seed(|| self.rng().random_range(0..RANDOM_SEED_END));
+        let upload = match upload {
+            Some(Upload { record, bytes }) => {
+                self.write_blob(&record.blob_key, bytes).await?;
+                Some(record)
+            }
+            None => None,
+        };
+        let now = self.now();
         let mut task = self.draw_task(
             principal,
             slug,
             inputs,
             request.callback_url,
             request.warnings,
+            now,
         );
         task.callback_base_url = run.base_url;
         task.idempotency = idempotency;
-        if let Some(Upload { record, bytes }) = upload {
-            self.write_blob(&record.blob_key, bytes).await?;
-            task.upload = Some(record);
-        }
-        self.queue(task).await
+        task.upload = upload;
+        self.queue(task, now).await
     }
 
     /// What came of the first request with this key.
@@ -90,10 +96,10 @@ impl Service {
 
     /// Queues a task whose file is in the blob store. The file is on record together with the
     /// task, and is removed if there is no such task in the end.
-    async fn queue(&self, task: NewTask) -> Result<Submitted, SubmitError> {
+    async fn queue(&self, task: NewTask, now: UnixMillis) -> Result<Submitted, SubmitError> {
         let (uuid, project, tool) = (task.uuid, task.project, task.tool.clone());
         let blob_key = task.upload.as_ref().map(|file| file.blob_key.clone());
-        let submitted = self.store.submit(task, self.now()).await;
+        let submitted = self.store.submit(task, now).await;
         match &submitted {
             Ok(task) if task.uuid == uuid => {
                 tintype_store::moments::reached("submitted");
@@ -210,11 +216,12 @@ impl Service {
         inputs: Inputs,
         callback_url: Option<String>,
         warnings: Vec<String>,
+        now: UnixMillis,
     ) -> NewTask {
         let mut rng = self.rng();
         NewTask {
             uuid: Uuid::new_v4(),
-            token: TaskToken::random(&mut *rng),
+            token: TaskToken::random(&mut *rng, now),
             project: principal.project,
             tool: slug.clone(),
             parameters: inputs.parameters,

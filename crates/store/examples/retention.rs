@@ -67,7 +67,7 @@ async fn template(store: &SqliteStore) -> Result<(), AnyError> {
     let parameters = [("prompt", prompt), ("aspectRatio", "16:9"), ("seed", "42")];
     let task = NewTask {
         uuid: uuid::Uuid::now_v7(),
-        token: TaskToken::random(&mut rand::rng()),
+        token: TaskToken::random(&mut rand::rng(), START),
         project,
         tool: ToolSlug::new("black-forest-labs", "flux-pro-1.1"),
         parameters: parameters

@@ -10,16 +10,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tintype_domain::{
     AccessKey, AuthKind, FileId, NewTask, Outcome, OutputFile, ProjectId, Task, TaskToken,
-    ToolSlug, UnixMillis, WorkerId,
+    ToolSlug, UnixMillis, WorkerId, random_directory,
 };
 use tintype_store::{Claim, Error, NewProject, SqliteStore, Store};
 use tokio::task::JoinSet;
-
-const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// As long as prompts are.
 const PROMPT: &str = "A plain cookie package on a wooden table, in the soft light of a window, \
@@ -93,7 +91,7 @@ async fn prepare(path: &Path, finished: usize) -> Result<ProjectId, AnyError> {
         allowed_networks: Vec::new(),
         strict_nonce: false,
     };
-    let project = store.create_project(project, NOW).await?.id;
+    let project = store.create_project(project, now()).await?.id;
     submit(&store, project, 1, 1).await?;
     let first = claim(&store).await?;
     complete(&store, first, 1).await?;
@@ -106,7 +104,7 @@ async fn prepare(path: &Path, finished: usize) -> Result<ProjectId, AnyError> {
              SELECT n FROM number LIMIT {finished};
          INSERT INTO task (id, uuid, token, project, tool_owner, tool_model, parameters,
                  output_folder, warnings)
-             SELECT n, uuid, 'copy' || n, project, tool_owner, tool_model, parameters,
+             SELECT n, uuid, substr(token, 1, 7) || '-copy-' || n, project, tool_owner, tool_model, parameters,
                  output_folder, warnings FROM copy, task WHERE id = 1;
          INSERT INTO job (task, state, epoch, attempts, created_at, exit_code)
              SELECT n, 'finished', 1, 1, created_at, 1 FROM copy, job WHERE task = 1;
@@ -123,7 +121,7 @@ async fn submit(
 ) -> Result<(), AnyError> {
     let work = (0..tasks).map(|_| new_task(project)).collect();
     concurrently(store, work, callers, |store, task| async move {
-        store.submit(task, NOW).await.map(drop)
+        store.submit(task, now()).await.map(drop)
     })
     .await
 }
@@ -134,10 +132,10 @@ async fn claim(store: &SqliteStore) -> Result<Vec<Task>, AnyError> {
         let claim = Claim {
             worker: WorkerId("throughput".to_owned()),
             limit: CLAIMED_AT_ONCE,
-            lease_until: NOW.plus_millis(60_000),
+            lease_until: now().plus_millis(60_000),
             max_attempts: 3,
         };
-        let some = store.claim(claim, NOW).await?;
+        let some = store.claim(claim, now()).await?;
         if some.is_empty() {
             return Ok(all);
         }
@@ -156,17 +154,18 @@ async fn complete(
             debug_error: String::new(),
         };
         store
-            .complete(task.id, task.epoch, outcome, NOW)
+            .complete(task.id, task.epoch, outcome, now())
             .await
             .map(drop)
     })
     .await
 }
 
-/// Does all of the work, spread over the callers, each of whom does one piece after the other.
+/// Does all of the work. The pieces are dealt out to the callers in turn, as a server's clients
+/// and workers have neighbouring tasks in hand at any time; each caller does one after the other.
 async fn concurrently<W, F, Doing>(
     store: &Arc<SqliteStore>,
-    mut work: Vec<W>,
+    work: Vec<W>,
     callers: usize,
     act: F,
 ) -> Result<(), AnyError>
@@ -176,9 +175,11 @@ where
     Doing: Future<Output = Result<(), Error>> + Send,
 {
     let mut working = JoinSet::new();
-    let share = work.len().div_ceil(callers).max(1);
-    while !work.is_empty() {
-        let own = work.split_off(work.len().saturating_sub(share));
+    let mut hands: Vec<_> = (0..callers).map(|_| Vec::new()).collect();
+    for (number, piece) in work.into_iter().enumerate() {
+        hands[number % callers].push(piece);
+    }
+    for own in hands {
         let store = Arc::clone(store);
         working.spawn(async move {
             for piece in own {
@@ -198,7 +199,7 @@ fn new_task(project: ProjectId) -> NewTask {
     let parameters = [("prompt", PROMPT), ("aspectRatio", "16:9"), ("seed", "42")];
     NewTask {
         uuid: uuid::Uuid::now_v7(),
-        token: TaskToken::random(rng),
+        token: TaskToken::random(rng, now()),
         project,
         tool: ToolSlug::new("black-forest-labs", "flux-pro-1.1"),
         parameters: parameters
@@ -222,12 +223,18 @@ fn output(task: &Task) -> OutputFile {
         content_type: "image/png".to_owned(),
         parent_id: task.output_folder.clone(),
         size_bytes: 1_000_000,
-        added_at: NOW,
-        modified_at: NOW,
+        added_at: now(),
+        modified_at: now(),
         access_key: AccessKey::random(rng),
-        directory: FileId::random(rng).0,
+        directory: random_directory(rng, now()),
         blob_key: format!("{}/{}/0", task.id, task.epoch),
     }
+}
+
+/// Tokens and addresses begin with the time: indexes grow as they do in a running server.
+fn now() -> UnixMillis {
+    let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    UnixMillis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// What this process has computed for so far, from Linux's accounts (in hundredths of a second).

@@ -11,12 +11,11 @@ use std::panic::resume_unwind;
 use bytes::Bytes;
 use image::RgbImage;
 use tintype_catalog::ImageReference;
-use tintype_domain::{ProjectId, safe_name};
+use tintype_domain::{DIRECTORY_LENGTH, ProjectId, safe_name};
 use url::Url;
 
 pub(crate) use decode::sniff;
 
-use crate::files::DIRECTORY_CHARS;
 use crate::guarded::{GetLimits, GuardedError};
 use crate::{Service, ServiceError, samples};
 use decode::DecodeError;
@@ -109,7 +108,7 @@ impl Service {
         let Some((directory, name)) = url.path().trim_start_matches('/').split_once('/') else {
             return Ok(None);
         };
-        if directory.len() != DIRECTORY_CHARS || name.contains('/') {
+        if directory.len() != DIRECTORY_LENGTH || name.contains('/') {
             return Ok(None);
         }
         let file = self.output_file(directory, name).await?;

@@ -9,7 +9,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ImageError, RgbImage};
 use tintype_catalog::OutputFormat;
-use tintype_domain::{AccessKey, BlobKey, ExitCode, FileId, OutputFile, Task};
+use tintype_domain::{AccessKey, BlobKey, ExitCode, FileId, OutputFile, Task, random_directory};
 use tintype_engine::Picture;
 use tokio::time::sleep;
 
@@ -53,20 +53,17 @@ impl Worker {
         })?;
         tintype_store::moments::reached("blob");
         let now = service.now();
-        let (id, access_key) = {
-            let mut rng = service.rng();
-            (FileId::random(&mut *rng), AccessKey::random(&mut *rng))
-        };
+        let mut rng = service.rng();
         Ok(OutputFile {
-            id,
+            id: FileId::random(&mut *rng),
             name: format!("0.{}", format.extension()),
             content_type: format.content_type().to_owned(),
             parent_id: task.output_folder.clone(),
             size_bytes: bytes.len() as u64,
             added_at: now,
             modified_at: now,
-            access_key,
-            directory: service.draw_directory(),
+            access_key: AccessKey::random(&mut *rng),
+            directory: random_directory(&mut *rng, now),
             blob_key,
         })
     }
