@@ -172,6 +172,8 @@ where
 fn serve(connection: &Connection, feed: &Feed, mut waiting: mpsc::Receiver<Box<dyn Request>>) {
     while let Some(first) = waiting.blocking_recv() {
         let mut requests = vec![first];
+        // Those who were just answered are about to ask again: this gives them their turn.
+        std::thread::yield_now();
         while requests.len() < BATCH_LIMIT
             && let Ok(next) = waiting.try_recv()
         {
