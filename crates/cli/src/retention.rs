@@ -48,7 +48,7 @@ pub struct RetentionSettings {
 impl Default for RetentionSettings {
     fn default() -> Self {
         Self {
-            outputs: Keep(Some(30 * DAY)),
+            outputs: Keep(None),
             uploads: Keep(None),
             records: Keep(None),
             sweep_grace: Keep(Some(DAY)),

@@ -69,7 +69,7 @@ flag over both:
   multipart_bytes = 105906176
 
   [retention]            # \"30d\", \"12h\", \"90m\", or \"off\" to keep it for ever
-  outputs = \"30d\"        # the pictures of a task, from its end; its record stays
+  outputs = \"off\"        # the pictures of a task, from its end; its record stays
   uploads = \"off\"        # uploaded files that no unfinished task names
   records = \"off\"        # whole records of tasks
   sweep_grace = \"24h\"    # files that no record points at
