@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tintype_catalog::{AspectRatio, Inputs, Sizes};
-use tintype_domain::{Epoch, EventKind, ExitCode, Outcome, Task, TaskId, TaskState, UnixMillis};
+use tintype_domain::{Epoch, EventKind, ExitCode, Outcome, Task, TaskId, TaskState};
 use tintype_engine::{Engine, Job, PreviewWish, Size, SizeTable};
 use tintype_store::{Fenced, Progress};
 use tokio::time::{Instant, sleep};
@@ -64,6 +64,8 @@ impl Worker {
         let started = Instant::now();
         let caught = AssertUnwindSafe(self.run(task, held)).catch_unwind().await;
         let ended = caught.unwrap_or_else(|panic| Err(panicked(task, &*panic)));
+        // What a failure left unrecorded comes before the end.
+        let ended = self.record(held).await.and(ended);
         let outcome = match ended {
             Ok(outcome) => outcome,
             Err(Halt::Failed(failure)) => Outcome::Failed {
@@ -82,18 +84,17 @@ impl Worker {
     }
 
     async fn run(&self, task: &Task, held: &Held) -> Result<Outcome, Halt> {
-        self.mark(held, &[TaskState::PreprocessStarted]).await?;
-        // Fetching may take long: a stop does not wait for it.
-        let prepared = tokio::select! {
-            stop = held.stopped() => Err(Halt::Stopped(stop)),
-            prepared = self.prepare(task) => prepared,
-        };
-        let Prepared { job, inputs } = prepared?;
+        self.note(held, &[TaskState::PreprocessStarted]);
+        let Prepared { job, inputs } = self.prepare(task, held).await?;
+        if let Some(stop) = held.why() {
+            return Err(Halt::Stopped(stop));
+        }
         let engine = self.engine_of(task)?;
-        self.mark(held, &[TaskState::PreprocessEnded, TaskState::Assigned])
-            .await?;
+        self.note(held, &[TaskState::PreprocessEnded, TaskState::Assigned]);
+        self.record(held).await?;
         let picture = self.draw(engine.as_ref(), job, held).await?;
-        self.mark(held, &[TaskState::PostprocessStarted]).await?;
+        self.note(held, &[TaskState::PostprocessStarted]);
+        self.record(held).await?;
         let output = self.keep(task, held, picture, inputs.output_format).await?;
         let note = if inputs.prompt_upsampling {
             UPSAMPLING_NOTE
@@ -106,8 +107,9 @@ impl Worker {
         })
     }
 
-    /// Reads the recorded parameters again, and fetches what they point at.
-    async fn prepare(&self, task: &Task) -> Result<Prepared, Halt> {
+    /// Reads the recorded parameters again, and fetches what they point at. That may take long: it
+    /// is recorded that it began, and a stop does not wait for it.
+    async fn prepare(&self, task: &Task, held: &Held) -> Result<Prepared, Halt> {
         let service = &self.service;
         let tool = service.catalog.tool(&task.tool).ok_or_else(|| {
             let sentence = format!("The tool {} is not offered any more.", task.tool);
@@ -121,7 +123,11 @@ impl Worker {
         let reference = match &inputs.image {
             None => None,
             Some(reference) => {
-                let picture = service.reference_picture(task.project, reference).await;
+                self.record(held).await?;
+                let picture = tokio::select! {
+                    stop = held.stopped() => return Err(Halt::Stopped(stop)),
+                    picture = service.reference_picture(task.project, reference) => picture,
+                };
                 Some(picture.map_err(|error| Halt::failed(exit_code(&error), error.to_string()))?)
             }
         };
@@ -156,21 +162,21 @@ impl Worker {
         })
     }
 
-    /// Records that a task entered some states. Only a lost lease stops the task: a store that
-    /// cannot write right now may be back when the end is written.
-    pub(super) async fn mark(&self, held: &Held, states: &[TaskState]) -> Result<(), Halt> {
+    /// Notes that a task entered some states just now.
+    pub(super) fn note(&self, held: &Held, states: &[TaskState]) {
         let at = self.service.now();
         let entered = states.iter().map(|&state| EventKind::Entered { state });
-        self.record(held, entered.map(|kind| (at, kind)).collect())
-            .await
+        held.note(entered.map(|kind| (at, kind)));
     }
 
-    /// Records what happened, and when, in its order. Fails as [`Worker::mark`] does.
-    pub(super) async fn record(
-        &self,
-        held: &Held,
-        happened: Vec<(UnixMillis, EventKind)>,
-    ) -> Result<(), Halt> {
+    /// Records what was noted, in its order and in one transaction. Whoever is about to wait calls
+    /// it first: what lasts is seen. Only a lost lease stops the task: a store that cannot write
+    /// right now may be back when the end is written.
+    pub(super) async fn record(&self, held: &Held) -> Result<(), Halt> {
+        let happened = held.take_notes();
+        if happened.is_empty() {
+            return Ok(());
+        }
         let progress = |(at, kind)| Progress {
             task: held.task,
             epoch: held.epoch,

@@ -62,7 +62,8 @@ fn entered(state: TaskState) -> EventKind {
 }
 
 impl Worker {
-    /// Has an engine draw, up to [`TaskState::Ended`].
+    /// Has an engine draw, up to [`TaskState::Ended`]. What its end brings is noted, not recorded:
+    /// it goes with what follows.
     pub(super) async fn draw(
         &self,
         engine: &dyn Engine,
@@ -93,7 +94,8 @@ impl Worker {
                 () = &mut show => {}
                 // A closed channel gives nothing for ever: the engine alone decides the end.
                 1.. = received.recv_many(&mut reports.waiting, PROGRESS_BACKLOG) => {
-                    fenced = fenced.and(self.report(held, &mut reports).await);
+                    held.note(reports.take());
+                    fenced = fenced.and(self.record(held).await);
                     if fenced.is_err() {
                         held.stop(Stop::Lost);
                     }
@@ -103,7 +105,8 @@ impl Worker {
         while let Ok(report) = received.try_recv() {
             reports.waiting.push(report);
         }
-        fenced.and(self.report(held, &mut reports).await)?;
+        held.note(reports.take());
+        fenced?;
         self.conclude(result, held).await
     }
 
@@ -112,12 +115,12 @@ impl Worker {
             // A picture that was finished all the same is not thrown away for a drain.
             (Ok(picture), None | Some(Stop::GiveBack)) => {
                 use TaskState::{Ended, Output, OutputFull, Started};
-                self.mark(held, &[Started, Output, OutputFull, Ended])
-                    .await?;
+                self.note(held, &[Started, Output, OutputFull, Ended]);
                 return Ok(picture);
             }
             (Ok(_) | Err(_), Some(stop)) => Halt::Stopped(stop),
             (Err(Error::Unavailable), None) => {
+                self.record(held).await?;
                 // Not at once: a queue that gives the task straight back would spin.
                 tokio::select! {
                     _ = held.stopped() => {}
@@ -133,14 +136,5 @@ impl Worker {
         };
         // Its last states are entered with its end: who hears of them finds the reason there.
         Err(halt)
-    }
-
-    /// Records what an engine reported.
-    async fn report(&self, held: &Held, reports: &mut Reports) -> Result<(), Halt> {
-        let happened = reports.take();
-        if happened.is_empty() {
-            return Ok(());
-        }
-        self.record(held, happened).await
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tintype_domain::{Epoch, TaskId};
+use tintype_domain::{Epoch, EventKind, TaskId, UnixMillis};
 use tintype_engine::Cancellation;
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub(super) struct Held {
     /// Raised with every stop: what the engine sees of it.
     pub(super) cancellation: Cancellation,
     stop: watch::Sender<Option<Stop>>,
+    /// What happened and is to be recorded together with what comes next.
+    notes: Mutex<Vec<(UnixMillis, EventKind)>>,
 }
 
 impl Held {
@@ -36,7 +38,23 @@ impl Held {
             epoch,
             cancellation: Cancellation::new(),
             stop,
+            notes: Mutex::default(),
         }
+    }
+
+    /// Keeps what happened, until it is recorded with what follows in the same moment.
+    pub(super) fn note(&self, happened: impl IntoIterator<Item = (UnixMillis, EventKind)>) {
+        self.notes().extend(happened);
+    }
+
+    /// What was noted, in its order; it is forgotten here.
+    pub(super) fn take_notes(&self) -> Vec<(UnixMillis, EventKind)> {
+        std::mem::take(&mut *self.notes())
+    }
+
+    /// The list has no invariants that a panic could break.
+    fn notes(&self) -> MutexGuard<'_, Vec<(UnixMillis, EventKind)>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the task to stop. The first reason counts.

@@ -112,7 +112,7 @@ async fn a_store_that_cannot_write_the_end_is_waited_for_and_the_picture_kept() 
 async fn a_store_that_is_busy_in_between_costs_no_task() {
     let bench = Bench::new().await;
     bench.faults.fail("claim", 3);
-    bench.faults.fail("record", 3);
+    bench.faults.fail("record", 2);
     bench.faults.fail("heartbeat", 3);
     bench.faults.fail("reap", 3);
     let _worker = bench.worker();
