@@ -199,7 +199,9 @@ async fn survives_everything(life: Life) {
                 met += 1;
             }
             println!("{life:?}: {met} writes, {trouble:?} at each");
-            assert!((3..MANY).contains(&met), "a life has several writes: {met}");
+            // Reports that come in the same moment share a write, so the number is not always the
+            // same; and a life may end before anybody sees that its last write was met.
+            assert!((2..MANY).contains(&met), "a life has several writes: {met}");
         }
     }
 }
