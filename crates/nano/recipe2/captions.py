@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 
 from scenes import Object, Scene, contrasts, distance, fits, random_object, random_scene, row_for
 from words import (BACKGROUNDS, BETWEEN, COLOUR_WORDS, COLOURS, FILLERS, GROUND_WORDS, INSIDE, NUMBERS, ON_TOP, PATTERN_WORDS, PLACE_OF_CELL,
-                   PLACE_WORDS, PLURALS, RELATIONS, SCENERY, SHAPE_WORDS, SIZE_WORDS, THINGS, TINY)
+                   PLACE_WORDS, PLURALS, RELATIONS, SCENERY, SHAPE_WORDS, SIZE_WORDS, THINGS, TINY, words)
 
+KNOWN_WORDS = frozenset(words())
 T5_LENGTH = 40  # pieces with </s>; every word and every mark is one
 # Backgrounds that come where none is asked for: light and calm.
 UNSAID_BACKGROUNDS = {(name, pattern) for name in ("white", "cream", "blue", "green", "yellow", "pink", "purple") for pattern in ("plain", "gradient")}
@@ -29,9 +31,16 @@ class Request:
     free: frozenset = frozenset()
 
 
+@cache
+def pieces_of(word: str) -> int:
+    """An unknown word is one piece, but two where it begins with a known one."""
+    known = KNOWN_WORDS
+    return 1 if word in known or not any(word.startswith(k) for k in known) else 2
+
+
 def pieces(text: str) -> int:
     """T5's pieces of a text without </s>."""
-    return len(re.findall(r"[\w'-]+|[^\w\s]", text))
+    return sum(map(pieces_of, re.findall(r"[\w'-]+|[^\w\s]", text.lower())))
 
 
 def article(word: str) -> str:
@@ -84,11 +93,11 @@ def background_phrase(rng: random.Random, name: str, pattern: str) -> str:
     colour = pick(rng, GROUND_WORDS[name], 0.85)
     if pattern == "plain":
         colour = rng.choice(("plain ", "solid ")) + colour if rng.random() < 0.06 else colour
-        return rng.choice((" on a {} background", " on a {} background", ", {} background", " on {}", " against a {} backdrop")).format(colour)
+        return rng.choice((" on {a} {} background", " on {a} {} background", ", {} background", " on {}", " against {a} {} backdrop")).format(colour, a=article(colour))
     word = pick(rng, PATTERN_WORDS[pattern], 0.85)
-    shapes = {"striped": " on a {} background with stripes", "dotted": " on a {} background with dots", "gradient": " on a {} gradient"}
-    ways = (f" on a {word} {{}} background", f", {word} {{}} background", f" on a {{}} {word} background", shapes[pattern])
-    return rng.choice(ways).format(colour)
+    shapes = {"striped": " on {a} {} background with stripes", "dotted": " on {a} {} background with dots", "gradient": " on {a} {} gradient"}
+    ways = (f" on a {word} {{}} background", f", {word} {{}} background", f" on {{a}} {{}} {word} background", shapes[pattern])
+    return rng.choice(ways).format(colour, a=article(colour))
 
 
 # ---------------------------------------------------------------- whole captions

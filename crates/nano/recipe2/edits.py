@@ -15,13 +15,17 @@ KINDS = (*EDITS, TWO, KEEP)
 
 @dataclass(frozen=True)
 class Edit:
-    """`kind` is one of KINDS; `parts` are the kinds that were done."""
+    """`kind` is one of KINDS. `changes` are (kind, the scene before, the scene after) of each thing that was done.
+
+    `meaningless` is an instruction that says nothing in this language; others that keep the scene speak of what is not there.
+    """
 
     kind: str
     instruction: str
     source: Scene
     target: Scene
-    parts: tuple[str, ...]
+    changes: tuple[tuple[str, Scene, Scene], ...] = ()
+    meaningless: bool = False
 
 
 def reference(rng: random.Random, scene: Scene, o: Object) -> str:
@@ -94,20 +98,24 @@ def change(rng: random.Random, kind: str, scene: Scene, o: Object | None, ref: s
     return rng.choice((f"change the background to {words}", f"make the background {words}", f"set the background to {words}")), target
 
 
-def impossible(rng: random.Random, scene: Scene) -> str:
-    """An instruction that asks for nothing that is in the picture, or for nothing in this language."""
+def meaningless(rng: random.Random) -> str:
+    """An instruction that asks for nothing in this language."""
     chance = rng.random()
-    if chance < 0.35:
+    if chance < 0.45:
         return rng.choice(IMPOSSIBLE)
-    if chance < 0.65:
-        return " ".join(rng.choice(FILLERS) if rng.random() < 0.8 else rng.choice(("the", "a", "with", "of", "and")) for _ in range(rng.randint(2, 14)))
     if chance < 0.8:
-        ref = f"the {rng.choice(FILLERS)}"
-    else:
-        shape = rng.choice([s for s in SHAPES if s not in {o.shape for o in scene.objects}])
-        ref = f"the {shape}"
-    return rng.choice((f"remove {ref}", f"make {ref} {rng.choice(tuple(COLOURS))}", f"make {ref} bigger", f"replace {ref} with a {rng.choice(SHAPES)}",
-                       f"move {ref} to the {rng.choice(tuple(PLACE_OF_CELL.values()))}"))
+        return " ".join(rng.choice(FILLERS) if rng.random() < 0.8 else rng.choice(("the", "a", "with", "of", "and")) for _ in range(rng.randint(2, 14)))
+    return asked_of(rng, rng.choice(FILLERS))
+
+
+def asked_of(rng: random.Random, noun: str) -> str:
+    return rng.choice((f"remove the {noun}", f"make the {noun} {rng.choice(tuple(COLOURS))}", f"make the {noun} bigger",
+                       f"replace the {noun} with a {rng.choice(SHAPES)}", f"move the {noun} to the {rng.choice(tuple(PLACE_OF_CELL.values()))}"))
+
+
+def of_the_absent(rng: random.Random, scene: Scene) -> str:
+    """An instruction about a shape that the picture does not show."""
+    return asked_of(rng, rng.choice([s for s in SHAPES if s not in {o.shape for o in scene.objects}]))
 
 
 def single(rng: random.Random, kind: str, source: Scene, spoken_of: tuple[Object, ...]) -> tuple[str, Scene] | None:
@@ -116,7 +124,7 @@ def single(rng: random.Random, kind: str, source: Scene, spoken_of: tuple[Object
     return (text, target) if target != source and fits(target) else None
 
 
-def twice(rng: random.Random, source: Scene) -> tuple[str, Scene, tuple[str, ...]] | None:
+def twice(rng: random.Random, source: Scene) -> tuple[str, Scene, tuple] | None:
     """Two changes, of different things; both name their things as the source shows them."""
     kinds = rng.sample(EDITS, 2)
     first = single(rng, kinds[0], source, source.objects)
@@ -127,8 +135,10 @@ def twice(rng: random.Random, source: Scene) -> tuple[str, Scene, tuple[str, ...
         return None
     o = rng.choice(untouched) if kinds[1] not in ("add", "background") else None
     text, target = change(rng, kinds[1], first[1], o, reference(rng, source, o) if o else "")
-    changed = target != first[1] and fits(target)
-    return (f"{first[0]} {rng.choice(('and', 'and', 'and then'))} {text}", target, tuple(kinds)) if changed else None
+    if target == first[1] or not fits(target):
+        return None
+    changes = ((kinds[0], source, first[1]), (kinds[1], first[1], target))
+    return f"{first[0]} {rng.choice(('and', 'and', 'and then'))} {text}", target, changes
 
 
 def random_edit(rng: random.Random, width: int = 256, height: int = 256, kind: str | None = None, count: int | None = None) -> Edit:
@@ -138,18 +148,11 @@ def random_edit(rng: random.Random, width: int = 256, height: int = 256, kind: s
         fewest = 2 if chosen == TWO else 1
         source = random_scene(rng, count or rng.choice([n for n in (1, 1, 2, 2, 2, 3, 3) if n >= fewest]), width, height, grouped=chosen == KEEP)
         if chosen == KEEP:
-            text, target, parts = impossible(rng, source), source, ()
-        elif chosen == TWO:
-            done = twice(rng, source)
-            if done is None:
-                continue
-            text, target, parts = done
-        else:
-            if chosen == "add" and len(source.objects) == 4:
-                continue
-            done = single(rng, chosen, source, source.objects)
-            if done is None:
-                continue
-            (text, target), parts = done, (chosen,)
+            empty = rng.random() < 0.7
+            return Edit(KEEP, meaningless(rng) if empty else of_the_absent(rng, source), source, source, (), empty)
+        done = twice(rng, source) if chosen == TWO else single(rng, chosen, source, source.objects)
+        if done is None:
+            continue
+        text, target, *changes = done
         if pieces(text) < T5_LENGTH and len(target.objects) <= 4:
-            return Edit(chosen, text, source, target, parts)
+            return Edit(chosen, text, source, target, changes[0] if changes else ((chosen, source, target),))

@@ -1,0 +1,68 @@
+"""What is judged: held-out requests and edits, always the same. And the judge judged by drawn pictures.
+
+    python crates/nano/recipe2/judged.py [count]
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from dataclasses import asdict
+
+import paths  # noqa: F401  (the shared parts' folder)
+from captions import Request, caption, loose_request
+from draw import draw
+from edits import Edit, random_edit
+from judge_picture import read
+from scenes import held_out, random_format, random_scene
+from words import EDITS, KEEP, TWO
+
+
+def held_out_requests(count: int, seed: int = 1, size=None) -> list[Request]:
+    """Captions of scenes that are never trained on: 40 % square, the others of every format."""
+    rng, found = random.Random(seed), []
+    while len(found) < count:
+        scene = random_scene(rng, None, *(size or random_format(rng)))
+        if held_out(scene):
+            found.append(caption(rng, scene))
+    return found
+
+
+def held_out_edits(count: int, seed: int = 2, size=None) -> list[Edit]:
+    """Edits whose target scenes are never trained on; the kinds take turns, two at once and impossible ones among them."""
+    rng, found, kinds = random.Random(seed), [], (*EDITS, TWO, KEEP)
+    while len(found) < count:
+        edit = random_edit(rng, *(size or random_format(rng)), kind=kinds[len(found) % len(kinds)])
+        if held_out(edit.target):
+            found.append(edit)
+    return found
+
+
+def loose_requests(count: int, seed: int = 3) -> list[Request]:
+    """Descriptions in mostly unknown words."""
+    rng = random.Random(seed)
+    return [loose_request(rng, *random_format(rng)) for _ in range(count)]
+
+
+def wanted(edit: Edit) -> Request:
+    return Request(edit.instruction, edit.target)
+
+
+def judge_itself(count: int, through=lambda picture: picture) -> dict:
+    """Drawn held-out targets should pass, drawn pictures of the next scene of the same size should not."""
+    asked = held_out_requests(count) + [wanted(edit) for edit in held_out_edits(count // 4)]
+    verdicts = [read(through(draw(r.scene)), r) for r in asked]
+    wrong = Counter(name for v in verdicts for name, right in asdict(v).items() if not right)
+    shuffled = []
+    for index, r in enumerate(asked):
+        other = next((x for x in asked[index + 1:] + asked[:index] if (x.scene.width, x.scene.height) == (r.scene.width, r.scene.height) and x.scene != r.scene), None)
+        if other:
+            shuffled.append(read(draw(other.scene), r).everything)
+    failed = [r.text for r, v in zip(asked, verdicts) if not v.everything]
+    return {"drawn": sum(v.everything for v in verdicts) / len(asked), "shuffled": sum(shuffled) / max(len(shuffled), 1), "wrong": dict(wrong), "failed": failed}
+
+
+if __name__ == "__main__":
+    for name, value in judge_itself(int(sys.argv[1]) if len(sys.argv) > 1 else 400).items():
+        print(name, value)
