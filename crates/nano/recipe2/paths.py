@@ -1,5 +1,6 @@
 """Where this recipe reads and writes, and the parts that it shares with the shipped version's recipe."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def _repository() -> Path:
         return NANO.parent.parent
 
 
-WORK = _repository() / "work" / "nano2"  # checkpoints, logs and the exported folder, not in the repository
+# Checkpoints, logs and the exported folder, not in the repository; another folder serves trials.
+WORK = Path(os.environ.get("NANO_WORK", _repository() / "work" / "nano2"))
 MODEL = WORK / "model"
 FIGURES = WORK / "figures.json"

@@ -1,0 +1,244 @@
+"""Stage 3: the transformer learns to draw and to edit by flow matching on latents.
+
+Rank 0 learns pictures (later in turn with edits), rank 1 edits; their gradients are averaged. Timesteps lean towards
+noise, because there the layout is decided. Tokens that show an object (or differ from the reference) weigh more.
+Latents come from a pool that grows as training goes on, so the VAE's encoder costs little; captions are said anew at
+every use, and what they leave free differs from scene to scene. First mostly one object, then up to four.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from paths import WORK
+import flux
+import text
+import vae
+from captions import T5_LENGTH, Request, as_typed, caption, loose_request
+from draw import draw, draw_background
+from edits import Edit, random_edit
+from flux import is_block_matrix, pack, position_ids
+from parallel import Trainer, fill, run
+from scenes import SQUARE, Scene, held_out, random_format, random_scene
+from velocity import rotation, velocity
+
+STEPS = 16000
+DECAY_SHARE = 0.4  # the last part of the steps brings the rate to zero
+RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
+BATCH = (14, 8)  # pictures, edits: about as many tokens
+POOL_START, POOL_LIMIT, POOL_GROWTH = (300, 200), (12000, 8000), (1, 1)  # pictures, edits
+SQUARE_SHARE, FEWEST_IN_POOL = 0.45, 12
+OBJECT_WEIGHT = 3.0
+PROMPT_DROPOUT, LOOSE_SHARE = 0.03, 0.08
+AVERAGE_DECAY = 0.998
+FIRST_STEPS = 1200  # of mostly one object
+EDITS_IN_TURN_FROM = 6000  # from here rank 0 learns edits at every second step: they are slower to learn
+PICTURE, EDIT = 0, 1
+TOKEN = 2 * vae.FOLD  # pixels a side
+CHECKPOINT = WORK / "diffusion.pt"
+SAVE_EVERY, SAVE_POOL_EVERY = 100, 1000
+STOP_AT = WORK / "stop_at"  # a number in this file overrides STEPS while training runs
+
+
+@dataclass
+class Example:
+    """One picture to learn: what it is made from, its tokens (tokens, 64), the reference's, and each token's weight."""
+
+    said: Scene | Request | Edit
+    target: torch.Tensor
+    reference: torch.Tensor | None
+    weight: torch.Tensor
+
+
+def differing_tokens(a: np.ndarray, b: np.ndarray) -> torch.Tensor:
+    """(rows * columns,) weight of each 32 x 32 pixel token of two (height, width, 3) pictures."""
+    differs = np.abs(a.astype(np.int16) - b).max(-1) > 12
+    rows, columns = differs.shape[0] // TOKEN, differs.shape[1] // TOKEN
+    tokens = differs.reshape(rows, TOKEN, columns, TOKEN).any((1, 3)).reshape(-1)
+    return torch.from_numpy(np.where(tokens, OBJECT_WEIGHT, 1.0).astype(np.float32))
+
+
+class Pool:
+    """Examples by picture size, oldest out first."""
+
+    def __init__(self, rng: random.Random, autoencoder, edits: bool):
+        self.rng, self.autoencoder, self.edits = rng, autoencoder, edits
+        self.by_size: dict[tuple[int, int], deque] = {}
+
+    def __len__(self):
+        return sum(map(len, self.by_size.values()))
+
+    def file(self, rank: int):
+        return WORK / f"pool.{'edits' if self.edits else 'pictures'}.{rank}.pt"
+
+    def save(self, rank: int) -> None:
+        """Keeps the latents for the next start, in half precision."""
+        half = lambda x: None if x is None else x.half()
+        kept = {size: [(e.said, half(e.target), half(e.reference), e.weight) for e in found] for size, found in self.by_size.items()}
+        fresh = f"{self.file(rank)}.new"
+        torch.save(kept, fresh)
+        os.replace(fresh, self.file(rank))
+
+    def load(self, rank: int) -> None:
+        full = lambda x: None if x is None else x.float()
+        if self.file(rank).exists():
+            kept = torch.load(self.file(rank), weights_only=False)  # our own classes
+            self.by_size = {size: deque(Example(said, full(a), full(b), w.clone()) for said, a, b, w in found) for size, found in kept.items()}
+
+    def grow(self, count: int, limit: int, early: bool) -> None:
+        """Adds `count` fresh examples of one size."""
+        size = random_format(self.rng, SQUARE_SHARE)
+        place = self.by_size.setdefault(size, deque())
+        place.extend(self.fresh_edits(count, size) if self.edits else self.fresh_pictures(count, size, early))
+        while len(self) > limit:
+            max(self.by_size.values(), key=len).popleft()
+
+    def fresh_pictures(self, count: int, size, early: bool) -> list[Example]:
+        said = [self.fresh_scene(size, early) for _ in range(count)]
+        scenes = [s.scene if isinstance(s, Request) else s for s in said]
+        pictures = np.stack([draw(scene) for scene in scenes])
+        grounds = [np.round(draw_background(s.background, s.pattern, *size)).astype(np.uint8) for s in scenes]
+        latents = pack(vae.encode(self.autoencoder, pictures))
+        return [Example(s, latents[i].clone(), None, differing_tokens(pictures[i], grounds[i])) for i, s in enumerate(said)]
+
+    def fresh_edits(self, count: int, size) -> list[Example]:
+        said = [self.fresh_edit(size) for _ in range(count)]
+        sources, targets = (np.stack([draw(getattr(e, name)) for e in said]) for name in ("source", "target"))
+        latents = pack(vae.encode(self.autoencoder, np.concatenate((targets, sources))))
+        return [Example(e, latents[i].clone(), latents[count + i].clone(), differing_tokens(targets[i], sources[i])) for i, e in enumerate(said)]
+
+    def fresh_scene(self, size, early: bool) -> Scene | Request:
+        if self.rng.random() < LOOSE_SHARE:
+            return loose_request(self.rng, *size)
+        while True:
+            count = self.rng.choices((1, 2, 3, 4), weights=(70, 24, 4, 2) if early else (34, 34, 20, 12))[0]
+            scene = random_scene(self.rng, count, *size)
+            if not held_out(scene):
+                return scene
+
+    def fresh_edit(self, size) -> Edit:
+        while True:
+            edit = random_edit(self.rng, *size)
+            if not held_out(edit.target):
+                return edit
+
+    def take(self, count: int) -> tuple[tuple[int, int], list[Example]]:
+        """`count` examples of one size."""
+        sizes = [size for size, found in self.by_size.items() if len(found) >= FEWEST_IN_POOL and size != SQUARE]
+        size = self.rng.choice(sizes) if sizes and self.rng.random() > SQUARE_SHARE else SQUARE
+        return size, [self.rng.choice(self.by_size[size]) for _ in range(count)]
+
+
+def sentence(rng: random.Random, said: Scene | Request | Edit) -> str:
+    """What is said of it this time. Nothing said of an edit would mean to keep the picture, so that is never dropped."""
+    if isinstance(said, Edit):
+        return as_typed(rng, said.instruction)
+    if rng.random() < PROMPT_DROPOUT:
+        return ""
+    return as_typed(rng, said.text if isinstance(said, Request) else caption(rng, said).text)
+
+
+def random_sigmas(count: int, generator: torch.Generator) -> torch.Tensor:
+    """70 % sigmoid(N(2.2, 1.2)), 30 % sigmoid(N(0.4, 1))."""
+    normal = torch.randn(count, generator=generator)
+    layout = torch.rand(count, generator=generator) < 0.7
+    return torch.sigmoid(torch.where(layout, 2.2 + 1.2 * normal, 0.4 + normal))
+
+
+def loss_of(model, encoders, size, examples: list[Example], rng: random.Random, generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weighted loss, and each example's own for the log."""
+    with torch.no_grad():
+        states, pooled = encoders([sentence(rng, e.said) for e in examples])
+    target = torch.stack([e.target for e in examples])
+    weight = torch.stack([e.weight for e in examples])
+    noise = torch.randn(target.shape, generator=generator)
+    sigma = random_sigmas(len(examples), generator)
+    tokens = target + sigma[:, None, None] * (noise - target)
+    rows, columns = size[1] // TOKEN, size[0] // TOKEN
+    ids = [torch.zeros(T5_LENGTH, 3), position_ids(rows, columns, 0)]
+    if examples[0].reference is not None:
+        ids.append(position_ids(rows, columns, 1))
+        tokens = torch.cat((tokens, torch.stack([e.reference for e in examples])), 1)
+    predicted = velocity(model, tokens, states, pooled, sigma, rotation(model, torch.cat(ids)))[:, :target.shape[1]]
+    error = (predicted - (noise - target)).square().mean(-1) * weight
+    return error.sum() / weight.sum(), torch.stack((sigma, error.detach().sum(1) / weight.sum(1)))
+
+
+def planned_steps() -> int:
+    return int(STOP_AT.read_text()) if STOP_AT.exists() else STEPS
+
+
+def rate_at(step: int, steps: int) -> float:
+    """Warm-up, constant, then straight down to zero."""
+    return RATE * min(1.0, (step + 1) / 100, (steps - step) / (DECAY_SHARE * steps))
+
+
+def report(step: int, logs: dict[int, list], seconds: float) -> None:
+    """Prints the mean loss of each task by noise level, from the most noise to the least, and empties the logs."""
+    for kind, log in logs.items():
+        if log:
+            sigma, error = torch.cat(log, 1)
+            parts = [error[(sigma > low) & (sigma <= high)].mean().item() for low, high in ((0.95, 1), (0.8, 0.95), (0.5, 0.8), (0, 0.5))]
+            print(f"{('pictures', 'edits')[kind]} {step} loss " + " ".join(f"{p:.3f}" for p in parts) + f" {seconds:.0f} s", flush=True)
+            log.clear()
+
+
+def worker(trainer: Trainer, seed: int) -> None:
+    model = flux.build(seed)
+    factor = lambda name: 1.0 if is_block_matrix(name, model.get_parameter(name)) else NORM_FACTOR if "norm_" in name and "attn" in name else OTHERS_FACTOR
+    trainer.adopt(model.named_parameters(), is_block_matrix, factor)
+    start, began = trainer.load(CHECKPOINT), time.time()
+    encoders, rank = text.load(), trainer.rank
+    rng = random.Random(f"pool {seed} {start} {rank}")
+    generator = torch.Generator().manual_seed(seed * 1000 + start * 2 + rank)
+    autoencoder = vae.load()
+    pools = {kind: Pool(rng, autoencoder, edits=kind == EDIT) for kind in ((PICTURE, EDIT) if rank == 0 else (EDIT,))}
+    for kind, pool in pools.items():
+        pool.load(rank)
+        while len(pool) < POOL_START[kind] or len(pool.by_size.get(SQUARE, ())) < FEWEST_IN_POOL:
+            pool.grow(6, POOL_LIMIT[kind], start < FIRST_STEPS)
+    print(f"rank {rank}: {[len(pool) for pool in pools.values()]} examples, {time.time() - began:.0f} s", flush=True)
+    step, steps, logs = start, planned_steps(), {kind: [] for kind in pools}
+    while step < steps:
+        kind = EDIT if rank == 1 or (step >= EDITS_IN_TURN_FROM and step % 2) else PICTURE
+        pool = pools[kind]
+        pool.grow(POOL_GROWTH[kind], POOL_LIMIT[kind], early=step < FIRST_STEPS)
+        loss, each = loss_of(model, encoders, *pool.take(BATCH[kind]), rng, generator)
+        trainer.zero_grad()
+        loss.backward()
+        trainer.step(rate_at(step, steps), min(AVERAGE_DECAY, (step + 1) / (step + 20)))
+        logs[kind].append(each)
+        step += 1
+        if step % 50 == 0:
+            report(step, logs, time.time() - began)
+        if step % 20 == 0:
+            trainer.barrier.wait()
+            steps = planned_steps()
+        if step % SAVE_EVERY == 0 or step == steps:
+            trainer.save(CHECKPOINT, step)
+        if step % SAVE_POOL_EVERY == 0:
+            for pool in pools.values():
+                pool.save(rank)
+
+
+def train(seed: int = 31) -> None:
+    """Trains from the last checkpoint, or from scratch."""
+    run(worker, sum(p.numel() for p in flux.build().parameters()), seed)
+
+
+def load(average: bool = True):
+    """The transformer of the last checkpoint, by default its moving average."""
+    model = flux.build()
+    fill(model.named_parameters(), torch.load(CHECKPOINT)["average" if average else "parameters"])
+    return model.eval()
+
+
+if __name__ == "__main__":
+    train()
