@@ -152,23 +152,28 @@ def random_sigmas(count: int, generator: torch.Generator) -> torch.Tensor:
     return torch.sigmoid(torch.where(layout, 2.2 + 1.2 * normal, 0.4 + normal))
 
 
-def loss_of(model, encoders, size, examples: list[Example], rng: random.Random, generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """The weighted loss, and each example's own for the log."""
-    with torch.no_grad():
-        states, pooled = encoders([sentence(rng, e.said) for e in examples])
-    target = torch.stack([e.target for e in examples])
-    weight = torch.stack([e.weight for e in examples])
-    noise = torch.randn(target.shape, generator=generator)
-    sigma = random_sigmas(len(examples), generator)
+def flow_loss(model, states, pooled, target, reference, weight, noise, sigma, size) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weighted loss of predicting noise - target, and each example's own for the log."""
     tokens = target + sigma[:, None, None] * (noise - target)
     rows, columns = size[1] // TOKEN, size[0] // TOKEN
     ids = [torch.zeros(T5_LENGTH, 3), position_ids(rows, columns, 0)]
-    if examples[0].reference is not None:
+    if reference is not None:
         ids.append(position_ids(rows, columns, 1))
-        tokens = torch.cat((tokens, torch.stack([e.reference for e in examples])), 1)
-    predicted = velocity(model, tokens, states, pooled, sigma, rotation(model, torch.cat(ids)))[:, :target.shape[1]]
+        tokens = torch.cat((tokens, reference), 1)
+    turn = rotation(model, torch.cat(ids).to(target.device))
+    predicted = velocity(model, tokens, states, pooled, sigma, turn)[:, :target.shape[1]]
     error = (predicted - (noise - target)).square().mean(-1) * weight
     return error.sum() / weight.sum(), torch.stack((sigma, error.detach().sum(1) / weight.sum(1)))
+
+
+def loss_of(model, encoders, size, examples: list[Example], rng: random.Random, generator):
+    """`flow_loss` of examples, said anew."""
+    with torch.no_grad():
+        states, pooled = encoders([sentence(rng, e.said) for e in examples])
+    target, weight = torch.stack([e.target for e in examples]), torch.stack([e.weight for e in examples])
+    reference = None if examples[0].reference is None else torch.stack([e.reference for e in examples])
+    noise = torch.randn(target.shape, generator=generator)
+    return flow_loss(model, states, pooled, target, reference, weight, noise, random_sigmas(len(examples), generator), size)
 
 
 def planned_steps() -> int:
@@ -190,10 +195,15 @@ def report(step: int, logs: dict[int, list], seconds: float) -> None:
             log.clear()
 
 
+def rate_factor(model, name: str) -> float:
+    if is_block_matrix(name, model.get_parameter(name)):
+        return 1.0
+    return NORM_FACTOR if "norm_" in name and "attn" in name else OTHERS_FACTOR
+
+
 def worker(trainer: Trainer, seed: int) -> None:
     model = flux.build(seed)
-    factor = lambda name: 1.0 if is_block_matrix(name, model.get_parameter(name)) else NORM_FACTOR if "norm_" in name and "attn" in name else OTHERS_FACTOR
-    trainer.adopt(model.named_parameters(), is_block_matrix, factor)
+    trainer.adopt(model.named_parameters(), is_block_matrix, lambda name: rate_factor(model, name))
     start, began = trainer.load(CHECKPOINT), time.time()
     encoders, rank = text.load(), trainer.rank
     rng = random.Random(f"pool {seed} {start} {rank}")

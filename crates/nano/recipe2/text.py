@@ -110,12 +110,18 @@ class Encoders(nn.Module):
         self.t5, self.clip = t5(len(self.t5_tokenizer)), clip(len(self.clip_tokenizer))
         look_nearby(self.t5)
 
-    def forward(self, sentences: list[str]):
-        """-> token states (batch, 40, 128) and pooled states (batch, 64)."""
-        ids = lambda tokenizer, length: tokenizer(
+    def ids(self, sentences: list[str]):
+        """-> T5's ids (batch, 40), CLIP's ids (batch, 64)."""
+        of = lambda tokenizer, length: tokenizer(
             sentences, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
-        return (self.t5(ids(self.t5_tokenizer, T5_LENGTH)).last_hidden_state,
-                self.clip(ids(self.clip_tokenizer, CLIP_LENGTH)).pooler_output)
+        return of(self.t5_tokenizer, T5_LENGTH), of(self.clip_tokenizer, CLIP_LENGTH)
+
+    def states(self, t5_ids, clip_ids):
+        """-> token states (batch, 40, 128) and pooled states (batch, 64)."""
+        return self.t5(t5_ids).last_hidden_state, self.clip(clip_ids).pooler_output
+
+    def forward(self, sentences: list[str]):
+        return self.states(*self.ids(sentences))
 
 
 # ---------------------------------------------------------------- questions and answers
@@ -235,10 +241,13 @@ def fresh() -> nn.ModuleDict:
     return nn.ModuleDict({"encoders": Encoders(), "reader": Reader()})
 
 
+def is_matrix(name: str, p: torch.Tensor) -> bool:
+    return p.ndim == 2 and not any(part in name for part in ("embed", "shared", "bias", "queries", "answers"))
+
+
 def worker(trainer: Trainer, steps: int, seed: int) -> None:
     torch.manual_seed(seed)
     model = fresh()
-    is_matrix = lambda name, p: p.ndim == 2 and not any(part in name for part in ("embed", "shared", "bias", "queries", "answers"))
     trainer.adopt(model.named_parameters(), is_matrix)
     start, began = trainer.load(CHECKPOINT), time.time()
     for step in range(start, steps):

@@ -65,6 +65,17 @@ def edge_weights(x: torch.Tensor) -> torch.Tensor:
     return 1 + EDGE_WEIGHT * ((highest - lowest).amax(1, keepdim=True) > 0.15).float()
 
 
+def loss_of(vae, x: torch.Tensor):
+    """The loss of one batch, and a function that tells what it is made of."""
+    posterior = vae.encode(x).latent_dist
+    difference = (vae.decode(posterior.sample()).sample - x).abs()
+    weights = edge_weights(x)
+    reconstruction = ((difference + difference.square()) * weights).mean() / weights.mean()
+    kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
+    told = lambda: {"l1": difference.mean(), "weighted": reconstruction, "kl": kl, "deviation": posterior.mean.std(), "own": posterior.std.mean()}
+    return reconstruction + KL_WEIGHT * kl, told
+
+
 def is_matrix(name: str, p: torch.Tensor) -> bool:
     return p.ndim >= 2 and min(p.flatten(1).shape) >= 8
 
@@ -77,19 +88,12 @@ def worker(trainer: Trainer, steps: int, seed: int) -> None:
     for step in range(start, steps):
         rng = random.Random(f"vae {seed} {step} {trainer.rank}")
         x = batch(rng, whole=step >= steps - WHOLE_PICTURE_STEPS).contiguous(memory_format=torch.channels_last)
-        posterior = vae.encode(x).latent_dist
-        y = vae.decode(posterior.sample()).sample
-        difference = (y - x).abs()
-        weights = edge_weights(x)
-        reconstruction = ((difference + difference.square()) * weights).mean() / weights.mean()
-        kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
+        loss, told = loss_of(vae, x)
         trainer.zero_grad()
-        (reconstruction + KL_WEIGHT * kl).backward()
+        loss.backward()
         trainer.step(RATE * min(1, (step + 1) / 50) * (1 - step / steps) ** 0.9)
         if trainer.rank == 0 and (step % 25 == 0 or step == steps - 1):
-            spread = posterior.mean.std().item(), posterior.std.mean().item()
-            print(f"vae {step} l1 {difference.mean():.4f} weighted {reconstruction:.4f} kl {kl:.2f} mean's and own deviation {spread[0]:.2f} {spread[1]:.3f} "
-                  f"{time.time() - began:.0f} s", flush=True)
+            print(f"vae {step} " + " ".join(f"{name} {value:.4f}" for name, value in told().items()) + f" {time.time() - began:.0f} s", flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step == steps - 1:
             trainer.save(CHECKPOINT, step + 1)
 
