@@ -17,6 +17,7 @@ GAP = 6  # pixels that two objects must stay apart
 STACK = ((0, -32), (0, 16))  # what stands on top of something, and what it stands on, from the cell's centre
 LEAST_CONTRAST = 72.0  # RGB distance of an object's colour from the background's
 HELD_OUT_ONE_IN = 16
+MOST_WORDS = 36  # of a scene's caption: T5's length less </s> and some room for longer ways to say it
 COUNTS, COUNT_WEIGHTS = (1, 2, 3, 4), (32, 36, 20, 12)
 ROW, COLUMN = ((0, 1), (1, 1), (2, 1)), ((1, 0), (1, 1), (1, 2))
 CORNERS = ((0, 0), (2, 0), (0, 2), (2, 2))
@@ -83,9 +84,18 @@ def contrasts(colour: str, background: str, pattern: str) -> bool:
     return far and (pattern == "plain" or distance(COLOURS[colour], second) >= LEAST_CONTRAST)
 
 
+def words_needed(scene: Scene) -> int:
+    """About how many words and commas it takes to say the scene."""
+    of_objects = sum(4 + (o.size in ("small", "large")) + 4 * (o.outline is not None) for o in scene.objects)
+    places = {o.cell for o in scene.objects} if scene.layout == "cells" else ()
+    return of_objects + sum(4 if 1 not in cell else 3 for cell in places) + (3 if scene.pattern == "plain" else 5)
+
+
 def fits(scene: Scene) -> bool:
-    """Whether no two objects come too near each other, every colour shows, and no two look the same unless meant to."""
+    """Whether no two objects come too near each other, every colour shows, no two look the same unless meant to, and it can be said."""
     objects = scene.objects
+    if words_needed(scene) > MOST_WORDS:
+        return False
     for o in objects:
         on_background = o.size != TINY or any(x.shape == "ring" and x.cell == o.cell for x in objects)
         if on_background and not contrasts(o.colour, scene.background, scene.pattern):
