@@ -25,7 +25,7 @@ CONFIG = dict(
     use_quant_conv=False, use_post_quant_conv=False, mid_block_add_attention=False, sample_size=256, force_upcast=False,
 )
 FOLD = 16
-STEPS, WHOLE_PICTURE_STEPS = 3000, 300
+STEPS, WHOLE_PICTURE_STEPS = 5000, 500
 RATE = 4e-3
 CROP, CROP_BATCH, WHOLE_BATCH = 96, 6, 1  # batches are of each of the two ranks
 KL_WEIGHT = 3e-4
