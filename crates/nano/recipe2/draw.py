@@ -13,7 +13,7 @@ from words import COLOURS, RADIUS
 
 OVERSAMPLING = 4
 HALF_BOX = 52  # masks are 104 x 104 pixels around the object's centre
-OUTLINE = {"small": 4.0, "medium": 5.0, "large": 6.0, "tiny": 3.0}  # pixels, inside the shape
+OUTLINE = {"small": 3.0, "medium": 4.5, "large": 6.0, "tiny": 3.0}  # pixels, inside the shape
 PERIOD = 32  # pixels: patterns repeat with the transformer's tokens
 DOT = 5.0  # radius in pixels
 
@@ -47,7 +47,7 @@ def polygons(shape: str, r: float) -> tuple[list, list]:
     if shape == "diamond":
         return [[(0, -1.05 * r), (0.82 * r, 0), (0, 1.05 * r), (-0.82 * r, 0)]], []
     if shape == "ring":
-        return [arc(0, 0, r)], [arc(0, 0, 0.56 * r)]
+        return [arc(0, 0, r)], [arc(0, 0, 0.5 * r)]
     if shape == "moon":
         return [arc(-0.05 * r, 0, r)], [arc(0.45 * r, -0.18 * r, 0.8 * r)]
     if shape == "drop":

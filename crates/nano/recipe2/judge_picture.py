@@ -109,7 +109,7 @@ def read_object(picture: np.ndarray, scene: Scene, index: int, free: set, ground
     box = lambda values: padded(values[there], own_part)
     pixels, back = box(picture), box(behind)
     core = (inner_mask(o.shape, o.size) if o.outline else mask(o.shape, o.size)) > 0.99
-    core = shrunk(core) & seen
+    core = (shrunk(core) if shrunk(core).sum() >= 40 else core) & seen
     wrong = dict.fromkeys(("place", "colour", "shape", "size", "count"), False)
     if core.sum() < 12:
         return wrong
