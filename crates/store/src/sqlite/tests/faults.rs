@@ -1,9 +1,7 @@
 //! A disk that is full or fails: refused with a reason, nothing half-written, and no need to
 //! restart afterwards.
 
-use std::sync::mpsc;
-
-use super::writing::hold;
+use super::writing::in_one_batch;
 use super::*;
 use crate::conformance::{START, after, new_task, success};
 use crate::{Error, Fenced};
@@ -65,12 +63,11 @@ async fn a_full_disk_fails_the_batch_that_meets_it_as_a_whole() {
         store.submit(task, START)
     };
     allow_pages(&store, 40).await;
-    let (release, until) = mpsc::channel();
-    let ((), first, second, third, fourth, ()) =
-        tokio::join!(hold(&store, until), wide(), wide(), wide(), wide(), async {
-            release.send(()).expect("the writer waits");
-        });
-    let answers = [first, second, third, fourth];
+    let answers = in_one_batch(&store, async {
+        let (first, second, third, fourth) = tokio::join!(wide(), wide(), wide(), wide());
+        [first, second, third, fourth]
+    })
+    .await;
     assert!(
         answers.iter().any(Result::is_err),
         "there is no room for four"

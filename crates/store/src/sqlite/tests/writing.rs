@@ -2,18 +2,32 @@
 
 use std::sync::mpsc;
 
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::Error;
 use crate::conformance::{START, new_task, success};
 use crate::sqlite::{outbox, queue};
 
-/// Holds the writer up, so that what is sent meanwhile ends in one batch.
-pub(super) async fn hold(store: &SqliteStore, until: mpsc::Receiver<()>) {
-    let held = store.writer.run(move |_| Ok(until.recv())).await;
-    // The others may have come so fast that this shares their batch, and their fate.
-    if let Ok(let_go) = held {
-        let_go.expect("the test says when");
-    }
+/// Lets the calls send their requests while the writer is held up: they end in one batch, their own.
+pub(super) async fn in_one_batch<T>(store: &SqliteStore, calls: impl Future<Output = T>) -> T {
+    let (begin, begun) = oneshot::channel();
+    let (release, until) = mpsc::channel();
+    let held = store.writer.run(move |_| {
+        begin.send(()).expect("the test waits for it");
+        until.recv().expect("the test says when");
+        Ok(())
+    });
+    let calls = async {
+        begun.await.expect("the writer takes the request");
+        // Asked in this order: what the calls send is on its way when the writer goes on.
+        tokio::join!(calls, async {
+            release.send(()).expect("the writer waits");
+        })
+    };
+    let (held, (answers, ())) = tokio::join!(held, calls);
+    held.expect("it only waited");
+    answers
 }
 
 #[tokio::test]
@@ -24,11 +38,8 @@ async fn a_refused_request_does_not_disturb_its_batch() {
     let good = || store.submit(new_task(project), START);
     let bad = || store.submit(new_task(tintype_domain::ProjectId(99)), START);
     let mut follower = store.follow();
-    let (release, until) = mpsc::channel();
-    let ((), first, refused, second, ()) =
-        tokio::join!(hold(&store, until), good(), bad(), good(), async {
-            release.send(()).expect("the writer waits");
-        });
+    let (first, refused, second) =
+        in_one_batch(&store, async { tokio::join!(good(), bad(), good()) }).await;
     assert!(
         matches!(refused, Err(Error::Rejected { .. })),
         "{refused:?}"
@@ -54,16 +65,10 @@ async fn a_batch_that_is_run_again_counts_once() {
     let mut follower = store.follow();
     let submit = || store.submit(new_task(bench.project), START);
     let same_address = store.complete(twin.id, twin.epoch, outcome, START);
-    let (release, until) = mpsc::channel();
-    let ((), first, refused, second, ()) = tokio::join!(
-        hold(&store, until),
-        submit(),
-        same_address,
-        submit(),
-        async {
-            release.send(()).expect("the writer waits");
-        }
-    );
+    let (first, refused, second) = in_one_batch(&store, async {
+        tokio::join!(submit(), same_address, submit())
+    })
+    .await;
     assert!(
         matches!(refused, Err(Error::Rejected { .. })),
         "{refused:?}"
@@ -87,16 +92,14 @@ async fn a_call_that_was_dropped_before_its_turn_does_nothing() {
     let place = Place::new();
     let store = place.open();
     let project = bench(&store).await.project;
-    let (release, until) = mpsc::channel();
     let impatient = async {
         tokio::select! {
             biased;
             _ = store.submit(new_task(project), START) => panic!("the writer is held up"),
             () = std::future::ready(()) => {}
         }
-        release.send(()).expect("the writer waits");
     };
-    let ((), ()) = tokio::join!(hold(&store, until), impatient);
+    in_one_batch(&store, impatient).await;
     let task = store.submit(new_task(project), START).await;
     assert_eq!(task.expect("submit").id.0, 1, "the first of all");
 }
