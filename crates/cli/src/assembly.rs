@@ -36,10 +36,8 @@ pub async fn service(
 /// address.
 ///
 /// # Errors
-/// Those of [`service`].
-pub async fn service_beside(
-    data: &DataFolder,
-    store: Arc<dyn Store>,
-) -> anyhow::Result<Arc<Service>> {
+/// Those of [`service`]; also when the database cannot be opened.
+pub async fn service_beside(data: &DataFolder) -> anyhow::Result<Arc<Service>> {
+    let store = Arc::new(data.store_beside()?);
     service(ServiceConfig::new(""), data, store).await
 }

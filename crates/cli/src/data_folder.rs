@@ -9,6 +9,8 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use tintype_store::SqliteStore;
 
+use crate::settings::default_data_folder;
+
 /// Only the owner may look into a folder that holds a key file.
 const FOLDER_MODE: u32 = 0o700;
 
@@ -28,6 +30,14 @@ impl DataFolder {
             .create(path)
             .with_context(|| format!("cannot use the data folder {}", path.display()))?;
         Ok(Self(path.to_owned()))
+    }
+
+    /// The folder that was named, or the one that is used where none is; made if there is none.
+    ///
+    /// # Errors
+    /// When it can be neither found nor made.
+    pub fn named(path: Option<PathBuf>) -> anyhow::Result<Self> {
+        Self::at(&path.unwrap_or_else(default_data_folder))
     }
 
     /// The folder at this path, be it there or not.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod administration;
 mod assembly;
 mod bench;
 mod data_folder;

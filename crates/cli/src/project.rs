@@ -1,7 +1,6 @@
 //! `tintype project …`: works on the data folder itself, also while a server runs on it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,8 +10,7 @@ use tintype_service::{NewProjectRequest, ProjectKeys, ShownProject};
 
 use crate::data_folder::DataFolder;
 use crate::project_limits::{self, ListArguments, SetArguments};
-use crate::settings::default_data_folder;
-use crate::{assembly, logs, table};
+use crate::{administration, assembly, table};
 
 /// Work on projects.
 #[derive(Debug, Subcommand)]
@@ -83,24 +81,17 @@ impl ProjectCommand {
     /// # Errors
     /// What went wrong, for the person at the terminal.
     pub fn run(self) -> anyhow::Result<()> {
-        logs::start();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
         match self {
-            Self::Create(arguments) => runtime.block_on(create(arguments)),
-            Self::Show(arguments) => runtime.block_on(show(arguments)),
-            Self::Set(arguments) => runtime.block_on(project_limits::set(arguments)),
-            Self::List(arguments) => runtime.block_on(project_limits::list(arguments)),
+            Self::Create(arguments) => administration::run(create(arguments)),
+            Self::Show(arguments) => administration::run(show(arguments)),
+            Self::Set(arguments) => administration::run(project_limits::set(arguments)),
+            Self::List(arguments) => administration::run(project_limits::list(arguments)),
         }
     }
 }
 
 async fn create(arguments: CreateArguments) -> anyhow::Result<()> {
-    let data = DataFolder::at(&arguments.data.unwrap_or_else(default_data_folder))?;
-    let store = Arc::new(data.store_beside()?);
-    let service = assembly::service_beside(&data, store).await?;
+    let service = assembly::service_beside(&DataFolder::named(arguments.data)?).await?;
     let request = NewProjectRequest {
         name: arguments.name,
         auth: match arguments.auth {
@@ -124,9 +115,7 @@ async fn create(arguments: CreateArguments) -> anyhow::Result<()> {
 }
 
 async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
-    let data = DataFolder::at(&arguments.data.unwrap_or_else(default_data_folder))?;
-    let store = Arc::new(data.store_beside()?);
-    let service = assembly::service_beside(&data, store).await?;
+    let service = assembly::service_beside(&DataFolder::named(arguments.data)?).await?;
     let name = &arguments.name;
     let shown = service.project_named(name).await?;
     let shown = shown.with_context(|| format!("there is no project named \"{name}\""))?;

@@ -12,7 +12,6 @@ use tintype_store::{AccountChange, BalanceChange};
 
 use crate::assembly;
 use crate::data_folder::DataFolder;
-use crate::settings::default_data_folder;
 
 /// The word for no limit.
 const UNLIMITED: &str = "unlimited";
@@ -135,10 +134,7 @@ impl SetArguments {
 
 impl Place {
     async fn service(&self) -> anyhow::Result<Arc<Service>> {
-        let data = self.data.clone().unwrap_or_else(default_data_folder);
-        let data = DataFolder::at(&data)?;
-        let store = Arc::new(data.store_beside()?);
-        assembly::service_beside(&data, store).await
+        assembly::service_beside(&DataFolder::named(self.data.clone())?).await
     }
 
     fn print(&self, report: &ProjectReport) -> anyhow::Result<()> {

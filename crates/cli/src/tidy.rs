@@ -5,9 +5,7 @@
 //! (`tintype_service::janitor` says why).
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use tintype_service::janitor::{Janitor, JanitorConfig, Removed, Report};
@@ -15,7 +13,7 @@ use tintype_store::Mode;
 
 use crate::data_folder::DataFolder;
 use crate::settings::{Overrides, Settings};
-use crate::{assembly, logs};
+use crate::{administration, assembly};
 
 /// The command line of `tidy`.
 #[derive(Debug, Args)]
@@ -45,12 +43,7 @@ impl TidyArguments {
     /// # Errors
     /// What went wrong, for the person at the terminal.
     pub fn run(self) -> anyhow::Result<()> {
-        logs::start();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
-        runtime.block_on(self.tidy())
+        administration::run(self.tidy())
     }
 
     async fn tidy(self) -> anyhow::Result<()> {
@@ -60,7 +53,7 @@ impl TidyArguments {
         };
         let settings = Settings::load(self.config.as_deref(), overrides)?;
         let data = DataFolder::existing(&settings.data)?;
-        let service = assembly::service_beside(&data, Arc::new(data.store_beside()?)).await?;
+        let service = assembly::service_beside(&data).await?;
         let config = JanitorConfig {
             blob_folder: Some(data.blob_folder()),
             ..JanitorConfig::new(settings.retention.policy()?)

@@ -8,9 +8,8 @@ use tintype_domain::{ProjectId, TaskId, WebhookId, WebhookState};
 use tintype_service::{Clock, SystemClock};
 use tintype_store::{Redelivery, SqliteStore, Store, WebhookQuery, WebhookRef};
 
+use crate::administration;
 use crate::data_folder::DataFolder;
-use crate::logs;
-use crate::settings::default_data_folder;
 
 mod output;
 
@@ -89,20 +88,15 @@ impl WebhookCommand {
     /// # Errors
     /// What went wrong, for the person at the terminal.
     pub fn run(self) -> anyhow::Result<()> {
-        logs::start();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the runtime")?;
         match self {
-            Self::List(arguments) => runtime.block_on(list(arguments)),
-            Self::Redeliver(arguments) => runtime.block_on(redeliver(arguments)),
+            Self::List(arguments) => administration::run(list(arguments)),
+            Self::Redeliver(arguments) => administration::run(redeliver(arguments)),
         }
     }
 }
 
 fn open(data: Option<PathBuf>) -> anyhow::Result<SqliteStore> {
-    DataFolder::at(&data.unwrap_or_else(default_data_folder))?.store_beside()
+    DataFolder::named(data)?.store_beside()
 }
 
 async fn list(arguments: ListArguments) -> anyhow::Result<()> {

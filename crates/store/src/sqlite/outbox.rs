@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use tintype_domain::{AttemptAnswer, AttemptReport, ProjectId, TaskId, UnixMillis, WebhookId};
 
-use super::{registry, rows};
+use super::{queue, registry, rows};
 use crate::outbox::{MAX_ATTEMPTS_KEPT, WebhookClaim, WebhookDelivery, WebhookNext};
 use crate::{Error, Fenced};
 
@@ -88,7 +88,7 @@ pub(super) fn claim(
     claim: &WebhookClaim,
     now: UnixMillis,
 ) -> Result<Vec<WebhookDelivery>, Error> {
-    for task in tasks(connection, LEASES_OVER, (now.0,))? {
+    for task in queue::task_ids(connection, LEASES_OVER, (now.0,))? {
         interrupt(connection, task)?;
     }
     if !connection.prepare_cached(ANY_DUE)?.exists((now.0,))? {
@@ -314,7 +314,7 @@ fn end_attempt(
 
 /// Takes all reports in hand for those of a dead process: they are due again.
 pub(super) fn end_all_leases(connection: &Connection) -> Result<usize, Error> {
-    let in_hand = tasks(connection, LEASES_OVER, (i64::MAX,))?;
+    let in_hand = queue::task_ids(connection, LEASES_OVER, (i64::MAX,))?;
     for task in &in_hand {
         interrupt(connection, *task)?;
     }
@@ -335,16 +335,6 @@ fn interrupt(connection: &Connection, task: TaskId) -> Result<(), Error> {
         duration_ms: None,
     };
     end_attempt(connection, task, attempt, &report)
-}
-
-fn tasks(
-    connection: &Connection,
-    query: &str,
-    parameters: impl rusqlite::Params,
-) -> Result<Vec<TaskId>, Error> {
-    let mut statement = connection.prepare_cached(query)?;
-    let tasks = statement.query_map(parameters, |row| row.get(0).map(TaskId))?;
-    Ok(tasks.collect::<rusqlite::Result<_>>()?)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) const RUNNING: &str = "SELECT task FROM job WHERE lease_until IS NOT 
 /// Gives out queued tasks: those of the highest priority, each project's in turn.
 pub(super) fn claim(batch: &Batch<'_>, claim: &Claim, now: UnixMillis) -> Result<Vec<Task>, Error> {
     let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
-    let queued = ids(batch, QUEUED, (claim.max_attempts, limit))?;
+    let queued = task_ids(batch, QUEUED, (claim.max_attempts, limit))?;
     let mut claimed = Vec::with_capacity(queued.len());
     for task in queued {
         let (mut task, mut job) = tasks::load_with_job(batch, task)?;
@@ -52,7 +52,7 @@ pub(super) fn claim(batch: &Batch<'_>, claim: &Claim, now: UnixMillis) -> Result
 /// The tasks that are next, in the order in which they will be given out.
 pub(super) fn front(connection: &Connection, limit: usize) -> Result<Vec<TaskId>, Error> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    ids(connection, FRONT, (limit,))
+    task_ids(connection, FRONT, (limit,))
 }
 
 /// Moves leases. A lease that ran out but was not reaped yet is revived.
@@ -178,7 +178,7 @@ pub(super) fn cancel(
 
 /// Looks after leases that ran out and after tasks that are out of attempts.
 pub(super) fn reap(batch: &Batch<'_>, max_attempts: u32, now: UnixMillis) -> Result<usize, Error> {
-    let expired = ids(batch, EXPIRED, (now.0, REAPED_AT_ONCE))?;
+    let expired = task_ids(batch, EXPIRED, (now.0, REAPED_AT_ONCE))?;
     for task in &expired {
         let mut job = Job::expect(batch, *task)?;
         if job.attempts >= max_attempts && !job.cancel_requested {
@@ -187,7 +187,7 @@ pub(super) fn reap(batch: &Batch<'_>, max_attempts: u32, now: UnixMillis) -> Res
             give_up(batch, &mut job, now)?;
         }
     }
-    let exhausted = ids(batch, EXHAUSTED, (max_attempts, REAPED_AT_ONCE))?;
+    let exhausted = task_ids(batch, EXHAUSTED, (max_attempts, REAPED_AT_ONCE))?;
     for task in &exhausted {
         exhaust(batch, &mut Job::expect(batch, *task)?, now)?;
     }
@@ -197,7 +197,7 @@ pub(super) fn reap(batch: &Batch<'_>, max_attempts: u32, now: UnixMillis) -> Res
 /// Takes all leases for those of a dead process: their tasks are queued again. One that someone
 /// wanted to stop keeps a lease that has run out, and the next reap ends it at a true time.
 pub(super) fn end_all_leases(batch: &Batch<'_>) -> Result<usize, Error> {
-    let running = ids(batch, RUNNING, ())?;
+    let running = task_ids(batch, RUNNING, ())?;
     for task in &running {
         let mut job = Job::expect(batch, *task)?;
         match &mut job.lease {
@@ -242,12 +242,13 @@ fn exhaust(batch: &Batch<'_>, job: &mut Job, now: UnixMillis) -> Result<(), Erro
     job.save(batch)
 }
 
-fn ids(
+/// The tasks that a query finds, in its order.
+pub(super) fn task_ids(
     connection: &Connection,
     query: &str,
     parameters: impl rusqlite::Params,
 ) -> Result<Vec<TaskId>, Error> {
     let mut statement = connection.prepare_cached(query)?;
-    let ids = statement.query_map(parameters, |row| row.get(0).map(TaskId))?;
-    Ok(ids.collect::<rusqlite::Result<_>>()?)
+    let found = statement.query_map(parameters, |row| row.get(0).map(TaskId))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }
