@@ -4,6 +4,7 @@
 //! that is missing, has another shape, or is left over is an error that names it: a checkpoint of
 //! another architecture never loads by accident. Files are mapped, not read.
 
+mod generated;
 pub(crate) mod layers;
 
 use std::{
@@ -17,6 +18,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorInfo};
 use tintype_compute::{MappedFile, Tensor};
 
 use crate::config;
+use generated::Generator;
 
 /// Why a model component could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +118,8 @@ pub struct Weights {
     files: Vec<File>,
     tensors: BTreeMap<String, Entry>,
     rounded: bool,
+    /// What makes the tensors, where there are no files.
+    generator: Option<Generator>,
 }
 
 struct File {
@@ -178,6 +182,7 @@ impl Weights {
             files: Vec::new(),
             tensors: BTreeMap::new(),
             rounded: false,
+            generator: None,
         };
         for (name, bytes) in files {
             weights.add_file(name, bytes)?;
@@ -223,6 +228,9 @@ impl Weights {
     /// Takes a tensor, converted to f32. Fails if it is not there, was taken before, or has another
     /// shape.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
+        if let Some(generator) = &mut self.generator {
+            return Ok(generator.make(name, shape));
+        }
         let Some(entry) = self.tensors.remove(name) else {
             return Err(Error::Missing {
                 component: self.component.clone(),

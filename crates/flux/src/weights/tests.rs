@@ -4,6 +4,8 @@ use std::{collections::HashMap, fs, path::Path};
 
 use safetensors::{Dtype, tensor::TensorView};
 
+use tintype_compute::Tensor;
+
 use super::{Error, Weights};
 
 fn write(path: &Path, tensors: &[(&str, Dtype, &[usize], Vec<u8>)]) {
@@ -153,4 +155,20 @@ fn damaged_files_are_errors_not_panics() {
         .err()
         .expect("is not there");
     assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
+#[test]
+fn generated_weights_hold_what_is_asked_for() {
+    let mut weights = Weights::generated(|name, shape| {
+        let value = if name.ends_with(".bias") { 0.0 } else { 1.5 };
+        Tensor::from_vec(shape, vec![value; shape.iter().product()])
+    });
+    assert!(!weights.contains("a.weight"), "nothing is left over");
+    let tensor = weights.take("a.weight", &[2, 3]).expect("is made");
+    assert_eq!(
+        (tensor.shape(), tensor.data()),
+        (&[2, 3][..], &[1.5; 6][..])
+    );
+    assert_eq!(weights.take("a.bias", &[1]).expect("is made").data(), [0.0]);
+    weights.finish().expect("nothing is left");
 }
