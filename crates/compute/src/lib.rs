@@ -15,7 +15,9 @@ mod ops;
 mod reference;
 mod tensor;
 
-pub use cpu::CpuDevice;
+pub use cpu::{
+    CpuDevice, CpuOptions, Isa, MissingIsa, UnknownIsa, UnknownWeightFormat, WeightFormat,
+};
 pub use mapped::MappedFile;
 pub use ops::{
     Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear, Mask,

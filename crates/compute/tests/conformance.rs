@@ -1,14 +1,14 @@
 //! Every device against the oracle, op by op, on fresh random inputs; and the two promises of a
 //! device: neither the number of threads nor the size of the batch changes one bit of a result.
 //!
-//! A new device joins by one line in [`devices`].
+//! A new device joins by one line in [`families`].
 
 use std::sync::Arc;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tintype_compute::{
-    Activation, Attention, Chunk, ConvGeometry, CpuDevice, Device, Epilogue, GroupNorm, Mask,
-    Padding, QkNorm, ReferenceDevice, RopeTable, Segment, Tensor,
+    Activation, Attention, Chunk, ConvGeometry, CpuDevice, CpuOptions, Device, Epilogue, GroupNorm,
+    Isa, Mask, Padding, QkNorm, ReferenceDevice, RopeTable, Segment, Tensor,
 };
 
 /// f32 carries 6e-8 a rounding; sums of up to two thousand products in another order than the oracle's
@@ -20,9 +20,25 @@ const TOLERANCE: f64 = 2e-6;
 /// standard deviations before a group norm.
 const ILL_CONDITIONED: f64 = 2e-5;
 
-/// The devices under test. Different thread counts must agree to the bit.
-fn devices() -> Vec<Arc<dyn Device>> {
-    vec![Arc::new(CpuDevice::new(1)), Arc::new(CpuDevice::new(3))]
+/// The devices under test, in families whose members differ in their threads alone and must agree to
+/// the bit: one for each instruction set that this machine has.
+fn families() -> Vec<Vec<Arc<dyn Device>>> {
+    for isa in Isa::ALL {
+        if !isa.is_available() {
+            eprintln!("SKIPPED: this machine cannot run the {isa} device");
+        }
+    }
+    let family = |isa| [1, 3].map(|threads| cpu(isa, threads)).to_vec();
+    Isa::available().into_iter().map(family).collect()
+}
+
+fn cpu(isa: Isa, threads: usize) -> Arc<dyn Device> {
+    let options = CpuOptions {
+        threads,
+        isa: Some(isa),
+        ..CpuOptions::default()
+    };
+    Arc::new(CpuDevice::with_options(options).expect("it is available"))
 }
 
 /// Random tensors; every run draws others and names its seed on failure.
@@ -53,30 +69,32 @@ fn check(what: &str, seed: u64, op: impl Fn(&dyn Device) -> Vec<Tensor>) {
 
 fn check_within(tolerance: f64, what: &str, seed: u64, op: impl Fn(&dyn Device) -> Vec<Tensor>) {
     let expected = op(&ReferenceDevice);
-    let mut bits: Option<Vec<Tensor>> = None;
-    for device in devices() {
-        let found = op(&*device);
-        for (found, expected) in found.iter().zip(&expected) {
-            assert_eq!(found.shape(), expected.shape(), "{what} on {device:?}");
-            let error = relative_rms(found, expected);
-            assert!(
-                error <= tolerance,
-                "{what} on {device:?}: relative RMS error {error:e} (seed {seed})"
-            );
+    for family in families() {
+        let mut bits: Option<Vec<Tensor>> = None;
+        for device in family {
+            let found = op(&*device);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_eq!(found.shape(), expected.shape(), "{what} on {device:?}");
+                let error = relative_rms(found, expected);
+                assert!(
+                    error <= tolerance,
+                    "{what} on {device:?}: relative RMS error {error:e} (seed {seed})"
+                );
+            }
+            if let Some(bits) = &bits {
+                assert_eq!(
+                    &found, bits,
+                    "{what}: threads change the result on {device:?} (seed {seed})"
+                );
+            }
+            bits = Some(found);
         }
-        if let Some(bits) = &bits {
-            assert_eq!(
-                &found, bits,
-                "{what}: threads change the result (seed {seed})"
-            );
-        }
-        bits = Some(found);
     }
 }
 
 /// Runs `op` over a batch of three and over each sample by itself, and compares to the bit.
 fn check_batch(what: &str, inputs: &[Tensor], op: impl Fn(&dyn Device, &[Tensor]) -> Vec<Tensor>) {
-    for device in devices() {
+    for device in families().concat() {
         let together = op(&*device, inputs);
         for sample in 0..3 {
             let alone: Vec<Tensor> = inputs.iter().map(|t| only(t, sample)).collect();

@@ -8,9 +8,15 @@
 
 mod attention;
 mod conv;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the drivers that call all of it follow")
+)]
+mod kernels;
 mod linear;
 mod matmul;
 mod norm;
+mod options;
 mod simd;
 mod tile;
 
@@ -18,6 +24,10 @@ use std::{
     fmt,
     sync::{Mutex, PoisonError},
 };
+
+use kernels::Kernels;
+pub use kernels::{Isa, MissingIsa, UnknownIsa};
+pub use options::{CpuOptions, UnknownWeightFormat, WeightFormat};
 
 use crate::{
     Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear, Tensor,
@@ -28,15 +38,34 @@ pub struct CpuDevice {
     /// The helpers of the calling thread, which always works, too; `None` if there are none.
     helpers: Option<rayon::ThreadPool>,
     threads: usize,
+    kernels: &'static Kernels,
+    weights: WeightFormat,
 }
 
 impl CpuDevice {
     /// A device of `threads` threads, the calling one among them; 0 means as many as the machine has.
+    /// It uses the fastest instructions of the machine and keeps weights as they come.
     ///
     /// # Panics
     /// If the operating system refuses to start the threads.
     pub fn new(threads: usize) -> Self {
-        let threads = match threads {
+        let options = CpuOptions {
+            threads,
+            ..CpuOptions::default()
+        };
+        Self::with_options(options).expect("the best of what there is, is there; this is a bug")
+    }
+
+    /// A device as `options` say.
+    ///
+    /// # Errors
+    /// An instruction set that this machine lacks; the error lists those it has.
+    ///
+    /// # Panics
+    /// If the operating system refuses to start the threads.
+    pub fn with_options(options: CpuOptions) -> Result<Self, MissingIsa> {
+        let isa = options.isa.unwrap_or_else(Isa::best).checked()?;
+        let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             given => given,
         };
@@ -47,7 +76,22 @@ impl CpuDevice {
                 .build()
                 .expect("the operating system starts the compute threads")
         });
-        Self { helpers, threads }
+        Ok(Self {
+            helpers,
+            threads,
+            kernels: Kernels::of(isa),
+            weights: options.weights,
+        })
+    }
+
+    /// The instruction set that it uses.
+    pub fn isa(&self) -> Isa {
+        self.kernels.isa
+    }
+
+    /// How it keeps weights.
+    pub fn weights(&self) -> WeightFormat {
+        self.weights
     }
 
     /// How many threads compute.
@@ -86,7 +130,8 @@ impl CpuDevice {
 
 impl fmt::Debug for CpuDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CpuDevice({} threads)", self.threads)
+        let (threads, isa, weights) = (self.threads, self.isa(), self.weights);
+        write!(f, "CpuDevice({threads} threads, {isa}, {weights} weights)")
     }
 }
 

@@ -1,0 +1,124 @@
+//! The inner kernels of matrix products: one table of functions for each instruction set.
+//!
+//! A product is computed block by block: `rows` × `columns` values of the output, from a panel of A
+//! (`[depth][rows]`) and a panel of B (`[depth][columns]`), as in Goto and van de Geijn 2008 (Anatomy
+//! of High-Performance Matrix Multiplication). Panels are padded with zeros up to the block's size
+//! ([`pack`]); a block at the edge of the output is computed into a scratch of full size.
+//!
+//! Every value of a block is the sum of its products in the order of the depth, whatever the block's
+//! place, so how the output is cut changes no bit; only the chunks that the depth is cut into do.
+#![expect(
+    unsafe_code,
+    reason = "kernels take raw pointers, and instructions that must have been detected"
+)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod block;
+mod isa;
+pub(super) mod pack;
+mod portable;
+
+pub use isa::{Isa, MissingIsa, UnknownIsa};
+
+/// `c = a · b`, or `c += a · b` if `accumulate`, for one block; see [`Kernels::product`].
+type Product = unsafe fn(
+    depth: usize,
+    a: *const f32,
+    b: *const f32,
+    c: *mut f32,
+    stride: usize,
+    accumulate: bool,
+);
+
+/// The kernels of one instruction set.
+#[derive(Debug)]
+pub(super) struct Kernels {
+    /// What they are written for; the machine has it.
+    pub isa: Isa,
+    /// Rows of a block (MR): the width of A's panels.
+    pub rows: usize,
+    /// Columns of a block (NR): the width of B's panels.
+    pub columns: usize,
+    product: Product,
+}
+
+/// Where a block of the output goes.
+#[derive(Debug)]
+pub(super) struct Block<'a> {
+    /// From the block's first value on, at least up to its last.
+    pub values: &'a mut [f32],
+    /// Values from one row to the next.
+    pub stride: usize,
+    /// Whether the product is added to what is there.
+    pub accumulate: bool,
+}
+
+impl Kernels {
+    /// The table of `isa`.
+    ///
+    /// # Panics
+    /// If the machine lacks it: ask [`Isa::checked`] first.
+    pub fn of(isa: Isa) -> &'static Self {
+        assert!(isa.is_available(), "{}; this is a bug", MissingIsa(isa));
+        match isa {
+            Isa::Portable => &portable::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &avx2::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Amx => &avx512::KERNELS,
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("only available sets get here"),
+        }
+    }
+
+    /// A block of `self.rows` × `self.columns`: `c = a · b`, or `c += a · b` if `accumulate`.
+    ///
+    /// # Safety
+    /// `a` must be valid for reads of `depth * self.rows` values, `b` of `depth * self.columns`, and
+    /// `c` valid for writes (and, if `accumulate`, initialised) of `self.rows` rows of `self.columns`
+    /// values, `stride` apart, which nothing else touches meanwhile.
+    #[inline]
+    pub unsafe fn product(
+        &self,
+        depth: usize,
+        a: *const f32,
+        b: *const f32,
+        c: *mut f32,
+        stride: usize,
+        accumulate: bool,
+    ) {
+        // SAFETY: the pointers by this function's contract; that the machine has the instructions was
+        // checked by `of`, the only way to a table.
+        unsafe { (self.product)(depth, a, b, c, stride, accumulate) }
+    }
+
+    /// The same for slices: `a` is `[depth][self.rows]`, `b` `[depth][self.columns]`.
+    ///
+    /// # Panics
+    /// If the panels are not of one depth, or the block does not hold its last value.
+    pub fn product_into(&self, a: &[f32], b: &[f32], block: Block<'_>) {
+        let depth = a.len() / self.rows;
+        assert_eq!(a.len(), depth * self.rows, "this is a bug");
+        assert_eq!(b.len(), depth * self.columns, "this is a bug");
+        assert!(block.stride >= self.columns, "this is a bug");
+        let last = (self.rows - 1) * block.stride + self.columns;
+        assert!(last <= block.values.len(), "this is a bug");
+        // SAFETY: just checked; the slices are borrowed for the call, the output exclusively.
+        unsafe {
+            self.product(
+                depth,
+                a.as_ptr(),
+                b.as_ptr(),
+                block.values.as_mut_ptr(),
+                block.stride,
+                block.accumulate,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
