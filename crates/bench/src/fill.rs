@@ -145,6 +145,7 @@ async fn complete(store: &SqliteStore, claimed: Claimed) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let outcome = Outcome::Succeeded {
         outputs: vec![output(&claimed, now)],
+        maker: None,
         debug_error: String::new(),
     };
     store

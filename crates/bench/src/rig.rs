@@ -91,6 +91,9 @@ impl Engine for InstantEngine {
         progress(Progress::Started);
         Ok(Picture {
             image: RgbImage::new(SIDE, SIDE),
+            file: None,
+            engine_name: "instant".to_owned(),
+            model_name: "instant".to_owned(),
             seed: job.seed,
             steps: 0,
             seconds: StageSeconds::default(),

@@ -11,9 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::Rng;
 use serde_json::json;
 use tintype_engine::native::{DeviceKind, DeviceOptions, Dtype, ModelSource, NativeEngine};
-use tintype_engine::{
-    Cancellation, Engine, Job, Picture, PreviewWish, Progress, ProgressSink, Size, SizeTable,
-};
+use tintype_engine::{Cancellation, Engine, Job, Picture, Progress, ProgressSink, Size};
 
 use crate::picture_file;
 
@@ -158,16 +156,13 @@ impl PictureArguments {
         let exact = self.width.zip(self.height);
         let exact = exact.map(|(width, height)| Size::Exact { width, height });
         Job {
-            prompt: task.prompt,
             reference: task.reference,
             resize_reference: task.resize_reference,
-            seed,
             size: self.aspect.or(exact).unwrap_or(Size::MatchReference),
-            size_table: SizeTable::Kontext,
             steps: self.steps,
             guidance: self.guidance,
             max_sequence_length: self.max_sequence_length,
-            previews: PreviewWish::new(),
+            ..Job::new(task.prompt, seed)
         }
     }
 }

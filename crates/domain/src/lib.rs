@@ -27,8 +27,8 @@ pub use id::{
 pub use idempotency::{Fingerprint, Idempotency, IdempotencyKey, KeyError};
 pub use project::{AuthKind, Project};
 pub use task::{
-    Event, EventKind, ExitCode, NewTask, Outcome, Stage, Task, TaskRef, TaskState, TaskTimes,
-    TransitionError,
+    Event, EventKind, ExitCode, Maker, NewTask, Outcome, Stage, Task, TaskRef, TaskState,
+    TaskTimes, TransitionError,
 };
 pub use time::UnixMillis;
 pub use tool::ToolStats;

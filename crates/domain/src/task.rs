@@ -191,6 +191,17 @@ impl ExitCode {
     pub const STORAGE: Self = Self(3);
     /// The task was given to workers as often as allowed, and none finished it.
     pub const ATTEMPTS: Self = Self(4);
+    /// Moderation let the request or the picture not through.
+    pub const MODERATED: Self = Self(5);
+}
+
+/// What made a task's pictures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maker {
+    /// The engine.
+    pub engine: String,
+    /// The model that it drew with.
+    pub model: String,
 }
 
 /// What a worker says when it is done with a task.
@@ -200,6 +211,8 @@ pub enum Outcome {
     Succeeded {
         /// What was made.
         outputs: Vec<OutputFile>,
+        /// What made it, if that is known.
+        maker: Option<Maker>,
         /// Remarks for the person who asked; empty on a clean success.
         debug_error: String,
     },
@@ -275,6 +288,8 @@ pub struct Task {
     pub cost_micros: i64,
     /// The final pictures; empty unless it succeeded.
     pub outputs: Vec<OutputFile>,
+    /// What made them; `None` unless it succeeded.
+    pub maker: Option<Maker>,
     /// The folder of the outputs.
     pub output_folder: FileId,
     /// Where to report the end.

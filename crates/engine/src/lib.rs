@@ -3,6 +3,7 @@
 //! The worker calls [`Engine`] and does not know which model runs behind it. No tensor type
 //! crosses this border: pictures are 8-bit RGB.
 
+mod error;
 #[cfg(feature = "native")]
 pub mod native;
 
@@ -10,6 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use error::{Error, Moderated, Reason, Stage, Unavailable};
 
 /// Which table of sizes an aspect ratio is looked up in (see `tintype_flux::size`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +67,48 @@ pub struct Job {
     pub guidance: Option<f32>,
     /// T5 tokens at most.
     pub max_sequence_length: Option<u32>,
+    /// The tool that it is for, `owner/model`: engines that have several models choose by it.
+    pub tool: Option<String>,
+    /// 0 lets the least through, 6 the most. For engines that moderate by themselves.
+    pub safety_tolerance: Option<u8>,
+    /// Whether the engine shall rewrite the prompt, if it can.
+    pub prompt_upsampling: bool,
+    /// The file type that the result will be kept in: an engine that has files rather than pixels
+    /// delivers this one, if it can.
+    pub file_type: FileType,
     /// Whether previews are wanted. May change while the job runs.
     pub previews: PreviewWish,
+}
+
+impl Job {
+    /// A job with nothing but a prompt and a seed: everything else as the model has it.
+    pub fn new(prompt: impl Into<String>, seed: u64) -> Self {
+        Self {
+            prompt: prompt.into(),
+            reference: None,
+            resize_reference: true,
+            seed,
+            size: Size::MatchReference,
+            size_table: SizeTable::Kontext,
+            steps: None,
+            guidance: None,
+            max_sequence_length: None,
+            tool: None,
+            safety_tolerance: None,
+            prompt_upsampling: false,
+            file_type: FileType::Png,
+            previews: PreviewWish::new(),
+        }
+    }
+}
+
+/// The type of a picture file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileType {
+    /// `image/jpeg`
+    Jpeg,
+    /// `image/png`
+    Png,
 }
 
 /// What a running job reports.
@@ -105,34 +149,33 @@ pub struct StageSeconds {
     pub decode: f64,
 }
 
+/// A picture as bytes of a file.
+#[derive(Debug, Clone)]
+pub struct PictureFile {
+    /// Its type, as its bytes say.
+    pub file_type: FileType,
+    /// The whole file.
+    pub bytes: Bytes,
+}
+
 /// A finished picture.
 #[derive(Debug, Clone)]
 pub struct Picture {
     /// 8-bit sRGB pixels.
     pub image: image::RgbImage,
+    /// The same as a file, from an engine that was given one: kept as it is, if it is of the type
+    /// that was asked for.
+    pub file: Option<PictureFile>,
+    /// The engine that drew it.
+    pub engine_name: String,
+    /// The model that drew it.
+    pub model_name: String,
     /// The seed that was used.
     pub seed: u64,
     /// Denoising steps that were made.
     pub steps: u32,
     /// Where the time went.
     pub seconds: StageSeconds,
-}
-
-/// Why there is no picture.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The job itself cannot be run: the caller's fault, never worth a retry.
-    #[error("{0}")]
-    Rejected(String),
-    /// The job was cancelled.
-    #[error("the job was cancelled")]
-    Cancelled,
-    /// The engine is shutting down; the job may run elsewhere or later.
-    #[error("the engine is shutting down")]
-    Unavailable,
-    /// The model failed on a job that it should have been able to run.
-    #[error("{0}")]
-    Failed(String),
 }
 
 /// A flag that asks a job to stop. Cheap to clone; all clones are one flag.
@@ -195,8 +238,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Runs one job. Jobs are run in the order in which they arrive.
     ///
     /// # Errors
-    /// [`Error::Rejected`] for a job that can never run, [`Error::Cancelled`] within one
-    /// denoising step of a raised flag, [`Error::Failed`] for the rest.
+    /// [`Error::Rejected`] for a job that can never run, [`Error::Moderated`] for one that is not
+    /// let through, [`Error::Cancelled`] within one denoising step of a raised flag,
+    /// [`Error::Unavailable`] when it may run elsewhere or later, [`Error::Failed`] for the rest.
     async fn run(
         &self,
         job: Job,

@@ -19,9 +19,12 @@ use async_trait::async_trait;
 use tintype_flux::pipeline::{self, Pipeline, Settings};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Cancellation, Engine, Error, Job, Picture, ProgressSink};
+use crate::{Cancellation, Engine, Error, Job, Picture, ProgressSink, Unavailable};
 
 pub use options::{DeviceKind, DeviceOptions, Dtype, ModelSource};
+
+/// What it is called in settings and records.
+pub const ENGINE_NAME: &str = "flux";
 
 /// Jobs that wait at most; a further one waits for a place. A worker claims few tasks at a time,
 /// so more would only hide that the machine is too slow.
@@ -123,10 +126,12 @@ impl Engine for NativeEngine {
             previews,
             reply,
         };
-        let queue = self.queue.as_ref().ok_or(Error::Unavailable)?;
-        queue.send(order).await.map_err(|_| Error::Unavailable)?;
+        let queue = self.queue.as_ref().ok_or_else(Unavailable::shutting_down)?;
+        let sent = queue.send(order).await;
+        sent.map_err(|_| Unavailable::shutting_down())?;
         // A reply that is never given means that the thread has stopped.
-        answer.await.unwrap_or(Err(Error::Unavailable))
+        let answered = answer.await;
+        answered.unwrap_or_else(|_| Err(Unavailable::shutting_down().into()))
     }
 }
 

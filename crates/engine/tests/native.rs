@@ -8,7 +8,6 @@ use image::RgbImage;
 use tintype_engine::native::{DeviceKind, DeviceOptions, ModelSource, NativeEngine};
 use tintype_engine::{
     Cancellation, Engine, Error, Job, PREVIEW_PIXELS, PreviewWish, Progress, ProgressSink, Size,
-    SizeTable,
 };
 
 fn start(case: &str) -> NativeEngine {
@@ -25,19 +24,12 @@ fn start(case: &str) -> NativeEngine {
 
 fn job() -> Job {
     Job {
-        prompt: "a red circle".to_owned(),
-        reference: None,
-        resize_reference: true,
-        seed: 42,
         size: Size::Exact {
             width: 32,
             height: 24,
         },
-        size_table: SizeTable::Kontext,
         steps: Some(3),
-        guidance: None,
-        max_sequence_length: None,
-        previews: PreviewWish::new(),
+        ..Job::new("a red circle", 42)
     }
 }
 

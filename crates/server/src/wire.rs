@@ -151,6 +151,10 @@ pub struct WireTask {
     pub modelslugproject: String,
     /// The folder of the outputs.
     pub outputfolderid: String,
+    /// The engine that made the outputs; `""` unless the task succeeded.
+    pub enginename: String,
+    /// The model that it made them with; `""` unless the task succeeded.
+    pub modelname: String,
 }
 
 /// A final picture of a task.
@@ -210,6 +214,8 @@ impl WireTask {
         let size_bytes: u64 = task.outputs.iter().map(|output| output.size_bytes).sum();
         let uuid = task.uuid.to_string();
         let outputs = task.outputs.into_iter();
+        let maker = task.maker.map(|maker| (maker.engine, maker.model));
+        let (enginename, modelname) = maker.unwrap_or_default();
         Self {
             id: task.id.to_string(),
             socketaccesstoken: task.token.0,
@@ -247,6 +253,8 @@ impl WireTask {
             modelslugowner: task.tool.owner,
             modelslugproject: task.tool.model,
             outputfolderid: task.output_folder.0,
+            enginename,
+            modelname,
             uuid,
         }
     }

@@ -44,6 +44,7 @@ fn task_that_went_through(states: &[TaskState]) -> Task {
         debug_error: String::new(),
         cost_micros: 0,
         outputs: Vec::new(),
+        maker: None,
         output_folder: FileId("6c1833f39da71e6175bf292b18779baf".to_owned()),
         callback_url: None,
         warnings: vec!["a remark that stays inside".to_owned()],

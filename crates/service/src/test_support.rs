@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use image::{Rgb, RgbImage};
 use tintype_domain::UnixMillis;
 use tintype_engine::{
-    Cancellation, Engine, Error, Job, Picture, PreviewWish, Progress, ProgressSink, Size,
-    StageSeconds,
+    Cancellation, Engine, Error, Job, Picture, PictureFile, PreviewWish, Progress, ProgressSink,
+    Size, StageSeconds, Unavailable,
 };
 use tokio::sync::watch;
 
@@ -63,6 +63,10 @@ pub enum Behaviour {
     Fail(String),
     /// Says that it is shutting down.
     Unavailable,
+    /// Ends with an error before anything is drawn.
+    Refuse(Error),
+    /// Draws, and hands a file over with the pixels.
+    Deliver(PictureFile),
     /// Panics.
     Panic,
 }
@@ -143,7 +147,8 @@ impl Engine for FakeEngine {
         let behaviour = lock(&self.script).pop_front().unwrap_or(Behaviour::Draw);
         match behaviour {
             Behaviour::Reject(reason) => return Err(Error::Rejected(reason)),
-            Behaviour::Unavailable => return Err(Error::Unavailable),
+            Behaviour::Unavailable => return Err(Unavailable::shutting_down().into()),
+            Behaviour::Refuse(error) => return Err(error),
             _ => progress(Progress::Started),
         }
         for step in 1..=Self::STEPS {
@@ -167,7 +172,14 @@ impl Engine for FakeEngine {
                 _ => {}
             }
         }
-        Ok(picture_of(&job))
+        let file = match behaviour {
+            Behaviour::Deliver(file) => Some(file),
+            _ => None,
+        };
+        Ok(Picture {
+            file,
+            ..picture_of(&job)
+        })
     }
 }
 
@@ -200,6 +212,9 @@ fn picture_of(job: &Job) -> Picture {
     let [red, green, blue, ..] = job.seed.to_le_bytes();
     Picture {
         image: RgbImage::from_pixel(width, height, Rgb([red, green, blue])),
+        file: None,
+        engine_name: "fake".to_owned(),
+        model_name: "fake".to_owned(),
         seed: job.seed,
         steps: FakeEngine::STEPS,
         seconds: StageSeconds::default(),

@@ -151,6 +151,7 @@ async fn complete(
     concurrently(store, tasks, callers, |store, task| async move {
         let outcome = Outcome::Succeeded {
             outputs: vec![output(&task)],
+            maker: None,
             debug_error: String::new(),
         };
         store

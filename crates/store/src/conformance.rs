@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::json;
 use tintype_domain::{
-    AccessKey, Account, AuthKind, Epoch, Event, EventKind, ExitCode, FileId, NewTask, Outcome,
-    OutputFile, ProjectId, Task, TaskId, TaskRef, TaskState, TaskToken, ToolSlug, UnixMillis,
-    WorkerId,
+    AccessKey, Account, AuthKind, Epoch, Event, EventKind, ExitCode, FileId, Maker, NewTask,
+    Outcome, OutputFile, ProjectId, Task, TaskId, TaskRef, TaskState, TaskToken, ToolSlug,
+    UnixMillis, WorkerId,
 };
 
 use crate::{AccountChange, Claim, Error, Fenced, NewProject, Progress, Store};
@@ -356,7 +356,15 @@ pub(crate) fn output(task: &Task) -> OutputFile {
 pub(crate) fn success(task: &Task) -> Outcome {
     Outcome::Succeeded {
         outputs: vec![output(task)],
+        maker: Some(maker()),
         debug_error: String::new(),
+    }
+}
+
+fn maker() -> Maker {
+    Maker {
+        engine: "an engine".to_owned(),
+        model: "its model".to_owned(),
     }
 }
 

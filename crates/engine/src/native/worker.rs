@@ -10,7 +10,9 @@ use tintype_flux::pipeline::{self, Finished, Pipeline, Request, Run};
 use tokio::sync::{mpsc, oneshot};
 
 use super::preview::Previewer;
-use crate::{Cancellation, Error, Picture, PreviewWish, Progress, ProgressSink, StageSeconds};
+use crate::{
+    Cancellation, Error, Picture, PreviewWish, Progress, ProgressSink, StageSeconds, Unavailable,
+};
 
 /// A job on its way through the thread.
 pub struct Order {
@@ -109,7 +111,7 @@ impl Worker {
             if order.is_cancelled() {
                 Err(Error::Cancelled)
             } else if stopping.load(Ordering::Acquire) {
-                Err(Error::Unavailable)
+                Err(Unavailable::shutting_down().into())
             } else {
                 Ok(())
             }
@@ -129,7 +131,8 @@ impl Worker {
         }
         let steps = run.steps() as u32;
         let finished = run.finish().map_err(error)?;
-        picture(finished, order.request.items[0].seed, steps)
+        let model_name = pipeline.settings().name.clone();
+        picture(finished, model_name, order.request.items[0].seed, steps)
     }
 }
 
@@ -140,11 +143,19 @@ fn progress(run: &Run<'_>) -> Progress {
     }
 }
 
-fn picture(finished: Finished, seed: u64, steps: u32) -> Result<Picture, Error> {
+fn picture(
+    finished: Finished,
+    model_name: String,
+    seed: u64,
+    steps: u32,
+) -> Result<Picture, Error> {
     let Finished { pictures, seconds } = finished;
     let image = pictures.into_iter().next();
     Ok(Picture {
         image: image.ok_or_else(|| Error::Failed("the model gave no picture".to_owned()))?,
+        file: None,
+        engine_name: super::ENGINE_NAME.to_owned(),
+        model_name,
         seed,
         steps,
         seconds: StageSeconds {

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tintype_catalog::Catalog;
 use tintype_domain::{
-    AccessKey, Epoch, ExitCode, FileId, FileRecord, Folder, OutputFile, ProjectId, Task, TaskId,
-    TaskState, TaskTimes, TaskToken, ToolSlug, ToolStats, UnixMillis,
+    AccessKey, Epoch, ExitCode, FileId, FileRecord, Folder, Maker, OutputFile, ProjectId, Task,
+    TaskId, TaskState, TaskTimes, TaskToken, ToolSlug, ToolStats, UnixMillis,
 };
 use tintype_service::ToolReport;
 use uuid::Uuid;
@@ -46,6 +46,7 @@ pub(crate) fn cancelled(catalog: &Catalog) -> Value {
             },
             exit_code: None,
             outputs: Vec::new(),
+            maker: None,
             ..task
         },
     )
@@ -182,6 +183,10 @@ fn finished_task() -> Task {
         debug_error: String::new(),
         cost_micros: 0,
         outputs: vec![picture()],
+        maker: Some(Maker {
+            engine: "flux".to_owned(),
+            model: "nano".to_owned(),
+        }),
         output_folder: FileId("6c1833f39da71e6175bf292b18779baf".to_owned()),
         callback_url: None,
         warnings: Vec::new(),

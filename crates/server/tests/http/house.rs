@@ -284,6 +284,7 @@ impl House {
             task,
             Outcome::Succeeded {
                 outputs,
+                maker: None,
                 debug_error: String::new(),
             },
         )

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tintype_catalog::{AspectRatio, Inputs, Sizes};
-use tintype_domain::{Epoch, EventKind, ExitCode, Outcome, Task, TaskId, TaskState};
-use tintype_engine::{Engine, Job, PreviewWish, Size, SizeTable};
+use tintype_catalog::{AspectRatio, Inputs, OutputFormat, Sizes};
+use tintype_domain::{Epoch, EventKind, ExitCode, Maker, Outcome, Task, TaskId, TaskState};
+use tintype_engine::{Engine, FileType, Job, Size, SizeTable};
 use tintype_store::{Fenced, Progress};
 use tokio::time::{Instant, sleep};
 
@@ -95,6 +95,10 @@ impl Worker {
         let picture = self.draw(engine.as_ref(), job, held).await?;
         self.note(held, &[TaskState::PostprocessStarted]);
         self.record(held).await?;
+        let maker = Maker {
+            engine: picture.engine_name.clone(),
+            model: picture.model_name.clone(),
+        };
         let output = self.keep(task, held, picture, inputs.output_format).await?;
         let note = if inputs.prompt_upsampling {
             UPSAMPLING_NOTE
@@ -103,6 +107,7 @@ impl Worker {
         };
         Ok(Outcome::Succeeded {
             outputs: vec![output],
+            maker: Some(maker),
             debug_error: note.to_owned(),
         })
     }
@@ -132,10 +137,7 @@ impl Worker {
             }
         };
         let job = Job {
-            prompt: inputs.prompt.clone(),
             reference,
-            resize_reference: true,
-            seed: inputs.seed.unwrap_or_default(),
             size: match inputs.aspect_ratio {
                 AspectRatio::MatchInput => Size::MatchReference,
                 AspectRatio::Ratio { width, height } => Size::Ratio { width, height },
@@ -144,10 +146,14 @@ impl Worker {
                 Sizes::Kontext => SizeTable::Kontext,
                 Sizes::Pro => SizeTable::Pro,
             },
-            steps: None,
-            guidance: None,
-            max_sequence_length: None,
-            previews: PreviewWish::new(),
+            tool: Some(task.tool.to_string()),
+            safety_tolerance: Some(inputs.safety_tolerance),
+            prompt_upsampling: inputs.prompt_upsampling,
+            file_type: match inputs.output_format {
+                OutputFormat::Jpeg => FileType::Jpeg,
+                OutputFormat::Png => FileType::Png,
+            },
+            ..Job::new(inputs.prompt.clone(), inputs.seed.unwrap_or_default())
         };
         Ok(Prepared { job, inputs })
     }

@@ -1,12 +1,13 @@
 //! The engine's part of an attempt: run it, and pass on what it reports.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tintype_domain::{EventKind, ExitCode, TaskState, UnixMillis};
-use tintype_engine::{Engine, Error, Job, Picture, Progress, ProgressSink};
+use tintype_engine::{Engine, Error, Job, Picture, Progress, ProgressSink, Reason};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Worker;
 use super::attempt::Halt;
@@ -16,6 +17,9 @@ use super::show::Sketches;
 /// Reports that may wait for the store. The thread that owns the device never waits for it: when
 /// the store is slower than a few hundred steps, the newest reports are dropped.
 const PROGRESS_BACKLOG: usize = 256;
+
+/// Longest wait between tries of an engine that cannot draw for the moment, unless it asks for more.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What an engine reported, and when.
 #[derive(Debug)]
@@ -61,15 +65,54 @@ fn entered(state: TaskState) -> EventKind {
     EventKind::Entered { state }
 }
 
+/// How long to wait before the engine is asked again; `None` if that is of no use.
+fn wait_after(result: &Result<Picture, Error>, backoff: Duration) -> Option<Duration> {
+    match result {
+        Err(Error::Unavailable(unavailable))
+            if unavailable.reason != Reason::ShuttingDown && unavailable.reason.is_temporary() =>
+        {
+            let wait = unavailable.retry_after.unwrap_or(backoff);
+            Some(wait.max(backoff))
+        }
+        _ => None,
+    }
+}
+
 impl Worker {
     /// Has an engine draw, up to [`TaskState::Ended`]. What its end brings is noted, not recorded:
-    /// it goes with what follows.
+    /// it goes with what follows. An engine that cannot draw for the moment is waited for.
     pub(super) async fn draw(
         &self,
         engine: &dyn Engine,
         job: Job,
         held: &Held,
     ) -> Result<Picture, Halt> {
+        let patience = Instant::now() + self.config.patience;
+        let mut backoff = self.config.poll;
+        loop {
+            let result = self.draw_once(engine, job.clone(), held).await?;
+            let Some(wait) = wait_after(&result, backoff) else {
+                return self.conclude(result, held).await;
+            };
+            if Instant::now() + wait >= patience {
+                return self.conclude(result, held).await;
+            }
+            self.record(held).await?;
+            tokio::select! {
+                stop = held.stopped() => return Err(Halt::Stopped(stop)),
+                () = sleep(wait) => {}
+            }
+            backoff = (backoff * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// One try.
+    async fn draw_once(
+        &self,
+        engine: &dyn Engine,
+        job: Job,
+        held: &Held,
+    ) -> Result<Result<Picture, Error>, Halt> {
         let (sender, mut received) = mpsc::channel(PROGRESS_BACKLOG);
         let clock = self.service.clock();
         let (sketches, showing) = Sketches::line();
@@ -107,7 +150,7 @@ impl Worker {
         }
         held.note(reports.take());
         fenced?;
-        self.conclude(result, held).await
+        Ok(result)
     }
 
     async fn conclude(&self, result: Result<Picture, Error>, held: &Held) -> Result<Picture, Halt> {
@@ -119,7 +162,9 @@ impl Worker {
                 return Ok(picture);
             }
             (Ok(_) | Err(_), Some(stop)) => Halt::Stopped(stop),
-            (Err(Error::Unavailable), None) => {
+            (Err(Error::Unavailable(unavailable)), None)
+                if unavailable.reason == Reason::ShuttingDown =>
+            {
                 self.record(held).await?;
                 // Not at once: a queue that gives the task straight back would spin.
                 tokio::select! {
@@ -129,6 +174,16 @@ impl Worker {
                 Halt::Stopped(held.why().unwrap_or(Stop::GiveBack))
             }
             (Err(Error::Rejected(reason)), None) => Halt::failed(ExitCode::INPUT, reason),
+            (Err(Error::Moderated(moderated)), None) => {
+                Halt::failed(ExitCode::MODERATED, moderated.to_string())
+            }
+            (Err(Error::Unavailable(unavailable)), None) => {
+                tracing::warn!(
+                    task.id = %held.task, engine.reason = ?unavailable.reason,
+                    error = %unavailable, "no engine could draw a task"
+                );
+                Halt::failed(ExitCode::ENGINE, unavailable.to_string())
+            }
             (Err(error @ (Error::Failed(_) | Error::Cancelled)), None) => Halt::failed(
                 ExitCode::ENGINE,
                 format!("The model could not draw this: {error}"),

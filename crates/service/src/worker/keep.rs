@@ -10,7 +10,7 @@ use image::codecs::png::PngEncoder;
 use image::{ImageError, RgbImage};
 use tintype_catalog::OutputFormat;
 use tintype_domain::{AccessKey, BlobKey, ExitCode, FileId, OutputFile, Task, random_directory};
-use tintype_engine::Picture;
+use tintype_engine::{FileType, Picture};
 use tokio::time::sleep;
 
 use super::Worker;
@@ -35,7 +35,10 @@ impl Worker {
         picture: Picture,
         format: OutputFormat,
     ) -> Result<OutputFile, Halt> {
-        let bytes = encode(picture.image, format).await?;
+        let bytes = match as_delivered(&picture, format) {
+            Some(bytes) => bytes,
+            None => encode(picture.image, format).await?,
+        };
         let service = &self.service;
         // A key for each attempt: a worker that was overtaken overwrites nothing.
         let blob_key = BlobKey::Output {
@@ -78,6 +81,17 @@ impl Worker {
         }
         self.service.write_blob(key, bytes.clone()).await
     }
+}
+
+/// The file that the engine was given, if it is of the type that was asked for: encoding its pixels
+/// again would only lose something.
+fn as_delivered(picture: &Picture, format: OutputFormat) -> Option<Bytes> {
+    let file = picture.file.as_ref()?;
+    let same = matches!(
+        (file.file_type, format),
+        (FileType::Jpeg, OutputFormat::Jpeg) | (FileType::Png, OutputFormat::Png)
+    );
+    same.then(|| file.bytes.clone())
 }
 
 /// Encodes off the event loop: a large PNG takes most of a second.

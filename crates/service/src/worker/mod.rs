@@ -37,6 +37,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// A task that took three workers down is not given to a fourth.
 const MAX_ATTEMPTS: u32 = 3;
 
+/// How long a task waits in its worker for an engine that cannot draw for the moment.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
 /// How long a drain waits for steps and uploads to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -65,6 +68,8 @@ pub struct WorkerConfig {
     pub poll: Duration,
     /// How often a task is given out before it is failed.
     pub max_attempts: u32,
+    /// How long a task waits for an engine that cannot draw for the moment, before it is failed.
+    pub patience: Duration,
     /// How long a drain waits for running tasks to come to a stop.
     pub drain_timeout: Duration,
 }
@@ -78,6 +83,7 @@ impl WorkerConfig {
             beat: BEAT,
             poll: POLL,
             max_attempts: MAX_ATTEMPTS,
+            patience: PATIENCE,
             drain_timeout: DRAIN_TIMEOUT,
         }
     }

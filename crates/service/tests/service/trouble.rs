@@ -1,7 +1,8 @@
 //! Runs that fail: with a reason, and alone.
 
 use serde_json::json;
-use tintype_domain::{ExitCode, Task, TaskState};
+use tintype_domain::{ExitCode, Maker, Task, TaskState};
+use tintype_engine::{Error, FileType, Moderated, PictureFile, Reason, Stage, Unavailable};
 use tintype_service::test_support::Behaviour;
 
 use crate::bench::{Bench, draw, edit};
@@ -43,6 +44,102 @@ async fn what_an_engine_says_reaches_the_person_who_asked() {
         TaskState::Finished,
     ];
     assert!(bench.states(failed.id).await.ends_with(&tail));
+}
+
+#[tokio::test]
+async fn a_moderated_task_names_the_category_and_costs_nothing() {
+    for (stage, reason) in [
+        (Stage::Request, "Request moderated: violence"),
+        (Stage::Content, "Content moderated: violence"),
+    ] {
+        let bench = Bench::new().await;
+        let _worker = bench.worker();
+        bench
+            .engine
+            .then(Behaviour::Refuse(Error::Moderated(Moderated {
+                stage,
+                category: Some("violence".to_owned()),
+            })));
+        let task = run(&bench).await;
+        assert_failed(&task, ExitCode::MODERATED, reason);
+        assert_eq!(task.debug_error, reason);
+        assert_eq!((task.cost_micros, task.maker), (0, None));
+    }
+}
+
+fn refuse(reason: Reason, message: &str) -> Behaviour {
+    Behaviour::Refuse(Unavailable::new(reason, message).into())
+}
+
+#[tokio::test]
+async fn an_engine_that_is_down_for_a_moment_is_waited_for() {
+    let bench = Bench::new().await;
+    let engine: std::sync::Arc<dyn tintype_engine::Engine> = bench.engine.clone();
+    let _worker = bench.worker_for([(draw(), engine)].into(), |config| {
+        config.poll = std::time::Duration::from_millis(1);
+    });
+    bench
+        .engine
+        .then(refuse(Reason::Down, "it does not answer"));
+    bench
+        .engine
+        .then(refuse(Reason::OverLimits, "it has too much to do"));
+    let task = run(&bench).await;
+    assert_eq!(task.exit_code, Some(ExitCode::SUCCESS));
+    assert_eq!(bench.engine.jobs().len(), 3);
+    let maker = Maker {
+        engine: "fake".to_owned(),
+        model: "fake".to_owned(),
+    };
+    assert_eq!(task.maker, Some(maker));
+    let accepted = bench.states(task.id).await;
+    let accepted = accepted
+        .iter()
+        .filter(|&&state| state == TaskState::Accepted);
+    assert_eq!(accepted.count(), 1, "it was not given back");
+}
+
+#[tokio::test]
+async fn patience_with_an_engine_that_stays_down_ends_with_its_words() {
+    let bench = Bench::new().await;
+    let engine: std::sync::Arc<dyn tintype_engine::Engine> = bench.engine.clone();
+    let _worker = bench.worker_for([(draw(), engine)].into(), |config| {
+        config.patience = std::time::Duration::ZERO;
+    });
+    bench
+        .engine
+        .then(refuse(Reason::Down, "it does not answer"));
+    assert_failed(&run(&bench).await, ExitCode::ENGINE, "it does not answer");
+}
+
+#[tokio::test]
+async fn what_only_an_operator_can_mend_fails_at_once() {
+    for reason in [Reason::NoWeights, Reason::OutOfCredit] {
+        let bench = Bench::new().await;
+        let _worker = bench.worker();
+        bench.engine.then(refuse(reason, "tell the operator"));
+        assert_failed(&run(&bench).await, ExitCode::ENGINE, "tell the operator");
+        assert_eq!(bench.engine.jobs().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_delivered_file_is_kept_as_it_is_if_it_is_of_the_type_asked_for() {
+    let bench = Bench::new().await;
+    let _worker = bench.worker();
+    let deliver = |file_type| {
+        Behaviour::Deliver(PictureFile {
+            file_type,
+            bytes: "a file".into(),
+        })
+    };
+    bench.engine.then(deliver(FileType::Png));
+    let kept = run(&bench).await;
+    assert_eq!(bench.blob(&kept.outputs[0].blob_key).await, "a file");
+    bench.engine.then(deliver(FileType::Jpeg));
+    let encoded = run(&bench).await;
+    let bytes = bench.blob(&encoded.outputs[0].blob_key).await;
+    assert_eq!(&bytes[1..4], b"PNG", "the pixels were encoded");
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ pub(super) async fn a_life_in_full_leaves_every_event_and_time(bench: &Bench) {
     let output = output(&task);
     let outcome = Outcome::Succeeded {
         outputs: vec![output.clone()],
+        maker: Some(maker()),
         debug_error: "promptUpsampling is not done yet".to_owned(),
     };
     let completed = bench
@@ -39,6 +40,7 @@ pub(super) async fn a_life_in_full_leaves_every_event_and_time(bench: &Bench) {
     assert_eq!(ended.exit_code, Some(ExitCode::SUCCESS));
     assert_eq!(ended.debug_error, "promptUpsampling is not done yet");
     assert_eq!(ended.outputs, std::slice::from_ref(&output));
+    assert_eq!(ended.maker, Some(maker()));
     assert_eq!(ended.times.preprocess_started, Some(after(1)));
     assert_eq!(ended.times.preprocess_ended, Some(after(2)));
     assert_eq!(ended.times.assigned, Some(after(3)));
@@ -70,6 +72,7 @@ pub(super) async fn a_failure_passes_through_the_last_states(bench: &Bench) {
     assert_eq!(ended.exit_code, Some(ExitCode::ENGINE));
     assert_eq!(ended.debug_error, "the engine ran out of memory");
     assert_eq!(ended.outputs, []);
+    assert_eq!(ended.maker, None);
     assert_eq!(ended.times.ended, Some(after(2)));
     assert_eq!(ended.times.postprocess_started, Some(after(2)));
     assert_eq!(ended.times.postprocess_ended, Some(after(2)));
@@ -193,6 +196,7 @@ pub(super) async fn a_completion_with_a_taken_address_is_refused_whole(bench: &B
     let output = output(&first);
     let outcome = Outcome::Succeeded {
         outputs: vec![output],
+        maker: None,
         debug_error: String::new(),
     };
     assert_eq!(

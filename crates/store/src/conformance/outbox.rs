@@ -144,6 +144,7 @@ pub(super) async fn an_end_that_is_refused_is_not_reported(bench: &Bench) {
     let twins = vec![output(&task); 2];
     let outcome = Outcome::Succeeded {
         outputs: twins,
+        maker: None,
         debug_error: String::new(),
     };
     let refused = bench.store.complete(task.id, task.epoch, outcome, START);

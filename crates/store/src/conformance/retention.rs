@@ -49,6 +49,7 @@ impl Bench {
         };
         let outcome = Outcome::Succeeded {
             outputs: vec![output],
+            maker: None,
             debug_error: String::new(),
         };
         let completed = self.store.complete(task.id, task.epoch, outcome, at).await;

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tintype_domain::{
-    Epoch, Event, EventKind, ExitCode, Outcome, ProjectId, Task, TaskId, TaskState, TaskTimes,
-    ToolSlug, UnixMillis, WorkerId, task::transition,
+    Epoch, Event, EventKind, ExitCode, Maker, Outcome, ProjectId, Task, TaskId, TaskState,
+    TaskTimes, ToolSlug, UnixMillis, WorkerId, task::transition,
 };
 
 use super::accounts::{self, Settlement};
@@ -46,7 +46,8 @@ pub(super) const COLUMNS: &str = "job.task, project, tool_owner, tool_model, \
      callback_url IS NOT NULL, state, created_at, accepted_at, preprocess_started_at, \
      preprocess_ended_at, assigned_at, started_at, ended_at, postprocess_started_at, \
      postprocess_ended_at, cancelled_at, epoch, attempts, worker, lease_until, cancel_requested, \
-     priority, start_tag, price_micros, cost_micros, exit_code, debug_error, last_event, history";
+     priority, start_tag, price_micros, cost_micros, exit_code, debug_error, engine_name, model_name, \
+     last_event, history";
 
 static LOAD: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {COLUMNS} FROM job JOIN task ON task.id = job.task WHERE job.task = ?1")
@@ -78,6 +79,7 @@ pub(super) struct Job {
     cost_micros: i64,
     exit_code: Option<ExitCode>,
     debug_error: String,
+    maker: Option<Maker>,
     history: History,
 }
 
@@ -166,6 +168,7 @@ impl Job {
             cost_micros: columns.next()?,
             exit_code: columns.next::<Option<i32>>()?.map(ExitCode),
             debug_error: columns.next()?,
+            maker: rows::maker(columns)?,
             history: History::read(columns)?,
         })
     }
@@ -238,9 +241,11 @@ impl Job {
             Outcome::Cancelled => return self.enter(batch, TaskState::Cancelled, now),
             Outcome::Succeeded {
                 outputs: files,
+                maker,
                 debug_error,
             } => {
                 outputs::insert(batch, self.task, &files)?;
+                self.maker = maker;
                 self.exit_code = Some(ExitCode::SUCCESS);
                 self.debug_error = debug_error;
             }
@@ -297,7 +302,8 @@ impl Job {
                  preprocess_started_at = ?9, preprocess_ended_at = ?10, assigned_at = ?11, \
                  started_at = ?12, ended_at = ?13, postprocess_started_at = ?14, \
                  postprocess_ended_at = ?15, cancelled_at = ?16, exit_code = ?17, \
-                 debug_error = ?18, last_event = ?19, history = ?20, cost_micros = ?21 \
+                 debug_error = ?18, last_event = ?19, history = ?20, cost_micros = ?21, \
+                 engine_name = ?22, model_name = ?23 \
                  WHERE task = ?1",
             )?
             .execute(params![
@@ -322,6 +328,8 @@ impl Job {
                 self.history.last(),
                 self.history.bytes(),
                 self.cost_micros,
+                self.maker.as_ref().map(|maker| &maker.engine),
+                self.maker.as_ref().map(|maker| &maker.model),
             ])?;
         Ok(())
     }

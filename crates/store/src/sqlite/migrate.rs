@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_history.sql"),
     include_str!("migrations/0006_limits.sql"),
     include_str!("migrations/0007_output_ids.sql"),
+    include_str!("migrations/0008_maker.sql"),
 ];
 
 /// The version that this program writes.

@@ -5,7 +5,7 @@ use rusqlite::types::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tintype_domain::{
-    AccessKey, AuthKind, Epoch, ExitCode, FileId, FileRecord, Folder, OutputFile, Project,
+    AccessKey, AuthKind, Epoch, ExitCode, FileId, FileRecord, Folder, Maker, OutputFile, Project,
     ProjectId, Task, TaskId, TaskState, TaskTimes, TaskToken, ToolSlug, UnixMillis,
 };
 
@@ -16,7 +16,7 @@ pub(super) const TASK_COLUMNS: &str = "id, uuid, token, project, tool_owner, too
      parameters, output_folder, callback_url, warnings, state, epoch, cancel_requested, \
      created_at, accepted_at, preprocess_started_at, preprocess_ended_at, assigned_at, \
      started_at, ended_at, postprocess_started_at, postprocess_ended_at, cancelled_at, \
-     exit_code, debug_output, debug_error, cost_micros";
+     exit_code, debug_output, debug_error, cost_micros, engine_name, model_name";
 
 /// A task without its outputs, of [`TASK_COLUMNS`].
 pub(super) fn task(columns: &Columns<'_>) -> rusqlite::Result<Task> {
@@ -39,8 +39,15 @@ pub(super) fn task(columns: &Columns<'_>) -> rusqlite::Result<Task> {
         debug_output: columns.next()?,
         debug_error: columns.next()?,
         cost_micros: columns.next()?,
+        maker: maker(columns)?,
         outputs: Vec::new(),
     })
+}
+
+/// The engine and the model of a job that have both been set.
+pub(super) fn maker(columns: &Columns<'_>) -> rusqlite::Result<Option<Maker>> {
+    let (engine, model) = (columns.next()?, columns.next()?);
+    Ok(Option::zip(engine, model).map(|(engine, model)| Maker { engine, model }))
 }
 
 /// The times of a job, from `created_at` to `cancelled_at`.

@@ -114,6 +114,7 @@ fn queued(id: TaskId, task: NewTask, times: TaskTimes) -> Task {
         debug_error: String::new(),
         cost_micros: 0,
         outputs: Vec::new(),
+        maker: None,
         output_folder: task.output_folder,
         callback_url: task.callback_url,
         warnings: task.warnings,
