@@ -14,6 +14,7 @@ mod mapped;
 mod ops;
 mod reference;
 mod tensor;
+mod workspace;
 
 pub use cpu::{
     CpuDevice, CpuOptions, Isa, MissingIsa, UnknownIsa, UnknownWeightFormat, WeightFormat,
@@ -24,4 +25,5 @@ pub use ops::{
     Padding, QkNorm, RopeTable, Segment,
 };
 pub use reference::ReferenceDevice;
-pub use tensor::Tensor;
+pub use tensor::{Shape, Tensor};
+pub use workspace::WorkspaceStatistics;

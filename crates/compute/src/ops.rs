@@ -13,6 +13,12 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// A short name for messages: `reference`, `cpu`.
     fn name(&self) -> &'static str;
 
+    /// A tensor whose values are anything, to be overwritten; from the device's workspace if it has
+    /// one, where it goes back when it is dropped.
+    fn tensor(&self, shape: &[usize]) -> Tensor {
+        Tensor::zeros(shape)
+    }
+
     /// Packs `y = x · weightᵀ + bias`; `weight` is `(out, in)` as PyTorch keeps it, `bias` `(out)`.
     fn pack_linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Linear;
 

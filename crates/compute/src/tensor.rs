@@ -2,13 +2,113 @@
 
 use std::fmt;
 
+use crate::workspace::Buffer;
+
+/// Axes of a tensor at most.
+const MAX_RANK: usize = 6;
+
 /// A dense row-major f32 tensor, a plain value with no device of its own.
 ///
 /// Sequences are `(batch, sequence, features)`, pictures `(batch, height, width, channels)`.
-#[derive(Clone, PartialEq)]
+///
+/// A tensor that an op returned lies in a buffer of its device's workspace, and so do its clones and
+/// what is cut from it or joined to it.
+#[derive(Clone)]
 pub struct Tensor {
-    shape: Vec<usize>,
-    data: Vec<f32>,
+    shape: Shape,
+    data: Data,
+}
+
+/// The length of every axis, outermost first; at most six. Made from arrays, slices and vectors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    axes: [usize; MAX_RANK],
+    rank: usize,
+}
+
+impl Shape {
+    fn as_slice(&self) -> &[usize] {
+        &self.axes[..self.rank]
+    }
+}
+
+impl From<&[usize]> for Shape {
+    /// # Panics
+    /// If there are more than six axes.
+    fn from(given: &[usize]) -> Self {
+        assert!(given.len() <= MAX_RANK, "shape {given:?}; this is a bug");
+        let mut axes = [0; MAX_RANK];
+        axes[..given.len()].copy_from_slice(given);
+        let rank = given.len();
+        Self { axes, rank }
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(axes: [usize; N]) -> Self {
+        Self::from(&axes[..])
+    }
+}
+
+impl From<Vec<usize>> for Shape {
+    fn from(axes: Vec<usize>) -> Self {
+        Self::from(&axes[..])
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_slice().fmt(f)
+    }
+}
+
+/// The values: a vector of the tensor's own, or a buffer of a workspace.
+enum Data {
+    Own(Vec<f32>),
+    Pooled(Buffer),
+}
+
+impl Data {
+    /// `len` values that are anything, from where these came from.
+    fn another(&self, len: usize) -> Self {
+        match self {
+            Self::Own(_) => Self::Own(vec![0.0; len]),
+            Self::Pooled(buffer) => Self::Pooled(buffer.another(len)),
+        }
+    }
+
+    fn get(&self) -> &[f32] {
+        match self {
+            Self::Own(values) => values,
+            Self::Pooled(buffer) => buffer,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut [f32] {
+        match self {
+            Self::Own(values) => values,
+            Self::Pooled(buffer) => buffer,
+        }
+    }
+}
+
+impl Clone for Data {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Own(values) => Self::Own(values.clone()),
+            Self::Pooled(buffer) => {
+                let mut copy = buffer.another(buffer.len());
+                copy.copy_from_slice(buffer);
+                Self::Pooled(copy)
+            }
+        }
+    }
+}
+
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.data() == other.data()
+    }
 }
 
 impl Tensor {
@@ -16,76 +116,95 @@ impl Tensor {
     ///
     /// # Panics
     /// If `data` does not hold exactly as many values as `shape` says.
-    pub fn from_vec(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Self {
+    pub fn from_vec(shape: impl Into<Shape>, data: Vec<f32>) -> Self {
+        Self::over(shape.into(), Data::Own(data))
+    }
+
+    /// A tensor of `shape` full of zeros. Ops take their outputs from [`crate::Device::tensor`], which
+    /// neither allocates nor clears.
+    pub fn zeros(shape: impl Into<Shape>) -> Self {
         let shape = shape.into();
+        let data = vec![0.0; shape.as_slice().iter().product()];
+        Self::from_vec(shape, data)
+    }
+
+    /// A tensor of `shape` over the first values of a workspace's buffer.
+    pub(crate) fn pooled(shape: Shape, buffer: Buffer) -> Self {
+        Self::over(shape, Data::Pooled(buffer))
+    }
+
+    fn over(shape: Shape, data: Data) -> Self {
+        let values = data.get().len();
         assert_eq!(
-            shape.iter().product::<usize>(),
-            data.len(),
-            "tensor of shape {shape:?} over {} values; this is a bug",
-            data.len()
+            shape.as_slice().iter().product::<usize>(),
+            values,
+            "tensor of shape {shape:?} over {values} values; this is a bug"
         );
         Self { shape, data }
     }
 
-    /// A tensor of `shape` full of zeros.
-    pub fn zeros(shape: impl Into<Vec<usize>>) -> Self {
+    /// A tensor of `shape` with any values, to be overwritten, from where this one's came from.
+    fn another(&self, shape: impl Into<Shape>) -> Self {
         let shape = shape.into();
-        let data = vec![0.0; shape.iter().product()];
-        Self { shape, data }
+        let values = shape.as_slice().iter().product();
+        Self::over(shape, self.data.another(values))
     }
 
     /// The length of every axis, outermost first.
     pub fn shape(&self) -> &[usize] {
-        &self.shape
+        self.shape.as_slice()
     }
 
     /// The length of one axis.
     pub fn dim(&self, axis: usize) -> usize {
-        self.shape[axis]
+        self.shape()[axis]
     }
 
     /// The length of the last axis (1 for a scalar).
     pub fn width(&self) -> usize {
-        self.shape.last().copied().unwrap_or(1)
+        self.shape().last().copied().unwrap_or(1)
     }
 
     /// The number of rows, a row being the values along the last axis.
     pub fn rows(&self) -> usize {
-        self.data.len() / self.width().max(1)
+        self.data().len() / self.width().max(1)
     }
 
     /// The values in row-major order.
     pub fn data(&self) -> &[f32] {
-        &self.data
+        self.data.get()
     }
 
     /// The values in row-major order, to be changed in place.
     pub fn data_mut(&mut self) -> &mut [f32] {
-        &mut self.data
+        self.data.get_mut()
     }
 
     /// A copy of the values in row-major order.
     pub fn to_vec(&self) -> Vec<f32> {
-        self.data.clone()
+        self.data().to_vec()
     }
 
-    /// The values in row-major order, without a copy.
+    /// The values in row-major order; without a copy if they lie in no workspace.
     pub fn into_vec(self) -> Vec<f32> {
-        self.data
+        match self.data {
+            Data::Own(values) => values,
+            Data::Pooled(buffer) => buffer.to_vec(),
+        }
     }
 
     /// The same values under another shape.
     ///
     /// # Panics
     /// If the shapes hold different numbers of values.
-    pub fn reshape(self, shape: impl Into<Vec<usize>>) -> Self {
-        Self::from_vec(shape, self.data)
+    pub fn reshape(self, shape: impl Into<Shape>) -> Self {
+        Self::over(shape.into(), self.data)
     }
 
     /// The values of one sample: the `index`-th part along the first axis.
     pub fn sample(&self, index: usize) -> &[f32] {
-        let size = self.data.len() / self.shape[0];
-        &self.data[index * size..][..size]
+        let size = self.data().len() / self.dim(0);
+        &self.data()[index * size..][..size]
     }
 
     /// Joins `(batch, *, features)` tensors along the sequence axis.
@@ -95,15 +214,19 @@ impl Tensor {
     pub fn concat_sequence(parts: &[&Tensor]) -> Self {
         let [batch, _, width] = parts[0].rank3();
         let length = parts.iter().map(|part| part.dim(1)).sum();
-        let mut data = Vec::with_capacity(batch * length * width);
+        let mut joined = parts[0].another([batch, length, width]);
+        let mut rest = joined.data_mut();
         for sample in 0..batch {
             for part in parts {
                 let [part_batch, _, part_width] = part.rank3();
                 assert_eq!((part_batch, part_width), (batch, width), "this is a bug");
-                data.extend_from_slice(part.sample(sample));
+                let values = part.sample(sample);
+                let (target, after) = rest.split_at_mut(values.len());
+                target.copy_from_slice(values);
+                rest = after;
             }
         }
-        Self::from_vec([batch, length, width], data)
+        joined
     }
 
     /// The tokens `start .. start + length` of every sample of a `(batch, sequence, features)` tensor.
@@ -113,11 +236,13 @@ impl Tensor {
     pub fn narrow_sequence(&self, start: usize, length: usize) -> Self {
         let [batch, sequence, width] = self.rank3();
         assert!(start + length <= sequence, "this is a bug");
-        let mut data = Vec::with_capacity(batch * length * width);
+        let mut part = self.another([batch, length, width]);
+        let size = length * width;
         for sample in 0..batch {
-            data.extend_from_slice(&self.sample(sample)[start * width..][..length * width]);
+            let values = &self.sample(sample)[start * width..][..size];
+            part.data_mut()[sample * size..][..size].copy_from_slice(values);
         }
-        Self::from_vec([batch, length, width], data)
+        part
     }
 
     /// The shape of a `(batch, sequence, features)` tensor.
@@ -142,7 +267,7 @@ impl Tensor {
 impl fmt::Debug for Tensor {
     /// The shape and the first few values: a whole tensor never belongs in a message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = &self.data[..self.data.len().min(4)];
+        let shown = &self.data()[..self.data().len().min(4)];
         write!(f, "Tensor{:?}{shown:?}", self.shape)
     }
 }

@@ -9,7 +9,7 @@ use super::{
     simd,
     tile::{Grid, Tile, tiles},
 };
-use crate::{Attention, Mask, QkNorm, RopeTable, Tensor};
+use crate::{Attention, Device, Mask, QkNorm, RopeTable, Tensor, workspace::Buffer};
 
 /// Queries of a task.
 const QUERY_BLOCK: usize = 64;
@@ -20,19 +20,19 @@ const KEY_BLOCK: usize = 256;
 /// Queries and keys of every head, normalised, rotated and (queries) scaled.
 struct Heads {
     /// `(batch, heads, sequence, head_dim)`
-    queries: Vec<f32>,
+    queries: Buffer,
     /// `(batch, heads, head_dim, sequence)`: transposed, as the product with the queries reads them.
-    keys: Vec<f32>,
+    keys: Buffer,
     /// `(batch, heads, sequence, head_dim)`
-    values: Vec<f32>,
+    values: Buffer,
 }
 
 /// The running softmax of a block of queries, and room for one block of scores.
 struct Scratch {
-    scores: Vec<f32>,
-    sums: Vec<f32>,
+    scores: Buffer,
+    sums: Buffer,
     /// The greatest score of each query so far.
-    peaks: Vec<f32>,
+    peaks: Buffer,
 }
 
 /// The sizes of one attention.
@@ -54,7 +54,7 @@ pub(super) fn run(device: &CpuDevice, attention: &Attention<'_>) -> Vec<Tensor> 
     let mut outputs: Vec<Tensor> = attention
         .segments
         .iter()
-        .map(|s| Tensor::zeros([batch, s.qkv.dim(1), sizes.heads * head_dim]))
+        .map(|s| device.tensor(&[batch, s.qkv.dim(1), sizes.heads * head_dim]))
         .collect();
     let mut tasks = Vec::new();
     let mut start = 0;
@@ -74,9 +74,9 @@ pub(super) fn run(device: &CpuDevice, attention: &Attention<'_>) -> Vec<Tensor> 
         start += rows;
     }
     let scratch = || Scratch {
-        scores: vec![0.0; QUERY_BLOCK * KEY_BLOCK],
-        sums: vec![0.0; QUERY_BLOCK],
-        peaks: vec![0.0; QUERY_BLOCK],
+        scores: device.scratch(QUERY_BLOCK * KEY_BLOCK),
+        sums: device.scratch(QUERY_BLOCK),
+        peaks: device.scratch(QUERY_BLOCK),
     };
     device.for_each(tasks, scratch, |scratch, (segment_start, tile)| {
         attend(attention.mask, &heads, sizes, segment_start, tile, scratch);
@@ -88,9 +88,9 @@ fn prepare(device: &CpuDevice, attention: &Attention<'_>, batch: usize, sizes: S
     let per_head = sizes.sequence * sizes.head_dim;
     let total = batch * sizes.heads * per_head;
     let mut heads = Heads {
-        queries: vec![0.0; total],
-        keys: vec![0.0; total],
-        values: vec![0.0; total],
+        queries: device.scratch(total),
+        keys: device.scratch(total),
+        values: device.scratch(total),
     };
     let tasks: Vec<_> = heads
         .queries
@@ -99,7 +99,7 @@ fn prepare(device: &CpuDevice, attention: &Attention<'_>, batch: usize, sizes: S
         .zip(heads.values.chunks_exact_mut(per_head))
         .enumerate()
         .collect();
-    let scratch = || vec![0.0; sizes.head_dim];
+    let scratch = || device.scratch(sizes.head_dim);
     device.for_each(tasks, scratch, |row, (index, ((queries, keys), values))| {
         let (sample, head) = (index / sizes.heads, index % sizes.heads);
         let (dim, inner) = (sizes.head_dim, sizes.heads * sizes.head_dim);

@@ -8,7 +8,7 @@ use super::{
     simd,
     tile::{Grid, Tile, tiles},
 };
-use crate::{Conv2d, ConvGeometry, Tensor};
+use crate::{Conv2d, ConvGeometry, Device, Tensor};
 
 /// Values of a thread's gather buffer: 2 MiB, so that it stays near the core.
 const GATHER_VALUES: usize = 512 * 1024;
@@ -48,9 +48,9 @@ pub(super) fn run(
         tile_rows: (GATHER_VALUES / depth).clamp(32, TILE_PIXELS),
         tile_columns: channels,
     };
-    let mut output = Tensor::zeros(shape);
+    let mut output = device.tensor(&shape);
     let tasks = tiles(output.data_mut(), grid);
-    let scratch = || vec![0.0; grid.tile_rows * depth];
+    let scratch = || device.scratch(grid.tile_rows * depth);
     device.for_each(tasks, scratch, |scratch, mut tile| {
         gather(layer, input, &tile, width, scratch);
         let gathered = Matrix::rows(scratch, depth);

@@ -6,7 +6,7 @@ use super::{
     simd,
     tile::{Grid, Tile, tiles},
 };
-use crate::{Epilogue, Linear, Tensor};
+use crate::{Device, Epilogue, Linear, Tensor};
 
 /// The weight as the matrix kernels like it: `(in, out)` with rows padded to [`LANES`].
 pub(super) struct PackedMatrix {
@@ -85,7 +85,7 @@ pub(super) fn run(
         assert_eq!(input.shape()[..2], [batch, rows], "this is a bug");
     }
     let width = layer.out_features();
-    let mut output = Tensor::zeros([batch, rows, width]);
+    let mut output = device.tensor(&[batch, rows, width]);
     let tasks = tiles(output.data_mut(), grid(rows, width));
     device.for_each(
         tasks,

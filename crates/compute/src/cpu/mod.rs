@@ -22,7 +22,7 @@ mod tile;
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use kernels::Kernels;
@@ -30,7 +30,9 @@ pub use kernels::{Isa, MissingIsa, UnknownIsa};
 pub use options::{CpuOptions, UnknownWeightFormat, WeightFormat};
 
 use crate::{
-    Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear, Tensor,
+    Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear,
+    Tensor, WorkspaceStatistics,
+    workspace::{Buffer, Workspace},
 };
 
 /// The processor, with a thread pool of its own.
@@ -40,6 +42,7 @@ pub struct CpuDevice {
     threads: usize,
     kernels: &'static Kernels,
     weights: WeightFormat,
+    workspace: Arc<Workspace>,
 }
 
 impl CpuDevice {
@@ -81,6 +84,7 @@ impl CpuDevice {
             threads,
             kernels: Kernels::of(isa),
             weights: options.weights,
+            workspace: Workspace::new(),
         })
     }
 
@@ -97,6 +101,16 @@ impl CpuDevice {
     /// How many threads compute.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// What the workspace, from which all outputs come, has done so far.
+    pub fn workspace(&self) -> WorkspaceStatistics {
+        self.workspace.statistics()
+    }
+
+    /// Room for `len` values that are anything: what an op needs beside its output.
+    fn scratch(&self, len: usize) -> Buffer {
+        self.workspace.take(len)
     }
 
     /// Runs every task once, on all threads; they start in order and end in any. `scratch` makes a
@@ -138,6 +152,11 @@ impl fmt::Debug for CpuDevice {
 impl Device for CpuDevice {
     fn name(&self) -> &'static str {
         "cpu"
+    }
+
+    fn tensor(&self, shape: &[usize]) -> Tensor {
+        let buffer = self.workspace.take(shape.iter().product());
+        Tensor::pooled(shape.into(), buffer)
     }
 
     fn pack_linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Linear {
@@ -188,15 +207,16 @@ impl Device for CpuDevice {
 
     fn embedding(&self, table: &Tensor, ids: &[u32], batch: usize) -> Tensor {
         let width = table.width();
-        let mut rows = Vec::with_capacity(ids.len() * width);
-        for &id in ids {
-            rows.extend_from_slice(&table.data()[id as usize * width..][..width]);
+        let mut output = self.tensor(&[batch, ids.len() / batch, width]);
+        for (row, &id) in output.data_mut().chunks_exact_mut(width).zip(ids) {
+            row.copy_from_slice(&table.data()[id as usize * width..][..width]);
         }
-        Tensor::from_vec([batch, ids.len() / batch, width], rows)
+        output
     }
 
     fn silu(&self, input: &Tensor) -> Tensor {
-        let mut output = input.clone();
+        let mut output = self.tensor(input.shape());
+        output.data_mut().copy_from_slice(input.data());
         norm::in_place(self, &mut output, |row| {
             simd::activate(row, Activation::Silu);
         });
@@ -205,8 +225,9 @@ impl Device for CpuDevice {
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Tensor {
         assert_eq!(a.shape(), b.shape(), "this is a bug");
-        let mut sum = a.to_vec();
-        simd::add(&mut sum, b.data());
-        Tensor::from_vec(a.shape(), sum)
+        let mut sum = self.tensor(a.shape());
+        sum.data_mut().copy_from_slice(a.data());
+        simd::add(sum.data_mut(), b.data());
+        sum
     }
 }

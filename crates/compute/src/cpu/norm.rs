@@ -4,7 +4,7 @@ use super::{
     CpuDevice,
     simd::{self, Moments},
 };
-use crate::{Activation, Chunk, GroupNorm, Tensor};
+use crate::{Activation, Chunk, Device, GroupNorm, Tensor};
 
 /// Values that one task takes: a row block that fits the second-level cache.
 const TASK_VALUES: usize = 64 * 1024;
@@ -64,7 +64,8 @@ pub(super) fn group_norm(
         .chunks_exact(per_sample)
         .map(|partial| channel_affine(partial, norm, height * width))
         .collect();
-    let mut output = input.clone();
+    let mut output = device.tensor(input.shape());
+    output.data_mut().copy_from_slice(input.data());
     let sample_size = height * width * channels;
     let block = block_values(channels);
     let tasks: Vec<(usize, &mut [f32])> = output
@@ -153,7 +154,7 @@ fn by_row(
 ) -> Tensor {
     let width = input.width();
     let block = block_values(width);
-    let mut output = Tensor::zeros(input.shape());
+    let mut output = device.tensor(input.shape());
     let tasks: Vec<_> = output.data_mut().chunks_mut(block).enumerate().collect();
     device.for_each(
         tasks,
