@@ -60,10 +60,14 @@ pub(super) fn run(
             let sample = tile.sample;
             let values = tile.row_mut(row);
             if let Some(bias) = &packed.bias {
-                simd::add(values, bias);
+                simd::add(device.simd(), values, bias);
             }
             if let Some(residual) = residual {
-                simd::add(values, &residual.sample(sample)[position..][..channels]);
+                simd::add(
+                    device.simd(),
+                    values,
+                    &residual.sample(sample)[position..][..channels],
+                );
             }
         }
     });

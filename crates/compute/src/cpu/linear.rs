@@ -3,7 +3,7 @@
 use super::{
     CpuDevice,
     matmul::{self, Matrix},
-    simd,
+    simd::{self, Simd},
     tile::{Grid, Tile, tiles},
 };
 use crate::{Device, Epilogue, Linear, Tensor};
@@ -99,13 +99,13 @@ pub(super) fn run(
                 matmul::into_tile(&mut tile, depth > 0, input.width(), a, b);
                 depth += input.width();
             }
-            finish(&mut tile, packed, epilogue);
+            finish(device.simd(), &mut tile, packed, epilogue);
         },
     );
     output
 }
 
-fn finish(tile: &mut Tile<'_>, packed: &PackedMatrix, epilogue: Epilogue<'_>) {
+fn finish(simd: Simd, tile: &mut Tile<'_>, packed: &PackedMatrix, epilogue: Epilogue<'_>) {
     let (sample, column, columns) = (tile.sample, tile.column, tile.columns);
     let bias = packed.bias.as_ref().map(|bias| &bias[column..][..columns]);
     for row in 0..tile.rows {
@@ -114,16 +114,16 @@ fn finish(tile: &mut Tile<'_>, packed: &PackedMatrix, epilogue: Epilogue<'_>) {
         let under = |tensor| row_under(tensor, sample, position, column..column + columns);
         let values = tile.row_mut(row);
         if let Some(bias) = bias {
-            simd::add(values, bias);
+            simd::add(simd, values, bias);
         }
         match epilogue {
             Epilogue::None => {}
-            Epilogue::Activation(activation) => simd::activate(values, activation),
-            Epilogue::Multiply(other) => simd::multiply(values, under(other)),
-            Epilogue::Residual(residual) => simd::add(values, under(residual)),
+            Epilogue::Activation(activation) => simd::activate(simd, values, activation),
+            Epilogue::Multiply(other) => simd::multiply(simd, values, under(other)),
+            Epilogue::Residual(residual) => simd::add(simd, values, under(residual)),
             Epilogue::GateResidual { gate, residual } => {
                 let gate = &gate.row(sample, residual.width())[column..][..columns];
-                simd::gate_add(values, gate, under(residual));
+                simd::gate_add(simd, values, gate, under(residual));
             }
         }
     }

@@ -39,25 +39,6 @@ pub fn into_tile(tile: &mut Tile<'_>, accumulate: bool, depth: usize, a: Matrix,
     unsafe { product(output, stride, [rows, columns, depth], accumulate, a, b) }
 }
 
-/// The same into rows of `stride` values in `output`; `size` is `[rows, columns, depth]`.
-pub fn into_rows(
-    output: &mut [f32],
-    stride: usize,
-    size: [usize; 3],
-    accumulate: bool,
-    a: Matrix,
-    b: Matrix,
-) {
-    let [rows, columns, _] = size;
-    assert!(
-        (rows - 1) * stride + columns <= output.len(),
-        "this is a bug"
-    );
-    assert!(columns <= stride, "this is a bug");
-    // SAFETY: just checked: the rectangle lies inside `output`.
-    unsafe { product(output.as_mut_ptr(), stride, size, accumulate, a, b) }
-}
-
 /// # Safety
 /// `output` must be valid for writes (and initialised, for reads) of `size[0]` rows of `size[1]`
 /// values, `stride` apart, and nothing else may touch them meanwhile.

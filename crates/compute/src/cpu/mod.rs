@@ -28,6 +28,7 @@ use std::{
 use kernels::Kernels;
 pub use kernels::{Isa, MissingIsa, UnknownIsa};
 pub use options::{CpuOptions, UnknownWeightFormat, WeightFormat};
+use simd::Simd;
 
 use crate::{
     Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear,
@@ -91,6 +92,11 @@ impl CpuDevice {
     /// The instruction set that it uses.
     pub fn isa(&self) -> Isa {
         self.kernels.isa
+    }
+
+    /// Its vector instructions, for passes over rows.
+    fn simd(&self) -> Simd {
+        Simd::of(self.kernels)
     }
 
     /// How it keeps weights.
@@ -215,19 +221,11 @@ impl Device for CpuDevice {
     }
 
     fn silu(&self, input: &Tensor) -> Tensor {
-        let mut output = self.tensor(input.shape());
-        output.data_mut().copy_from_slice(input.data());
-        norm::in_place(self, &mut output, |row| {
-            simd::activate(row, Activation::Silu);
-        });
-        output
+        norm::silu(self, input)
     }
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Tensor {
         assert_eq!(a.shape(), b.shape(), "this is a bug");
-        let mut sum = self.tensor(a.shape());
-        sum.data_mut().copy_from_slice(a.data());
-        simd::add(sum.data_mut(), b.data());
-        sum
+        norm::sum(self, a, b)
     }
 }

@@ -1,9 +1,7 @@
-//! Normalisations: one pass for the moments, one for the result, rows spread over the threads.
+//! Normalisations, row by row: a row is read from memory once and stays in the cache for its moments and
+//! its result. And what else goes value by value.
 
-use super::{
-    CpuDevice,
-    simd::{self, Moments},
-};
+use super::{CpuDevice, simd};
 use crate::{Activation, Chunk, Device, GroupNorm, Tensor};
 
 /// Values that one task takes: a row block that fits the second-level cache.
@@ -22,7 +20,7 @@ pub(super) fn adaln(
     let [_, rows, width] = input.rank3();
     by_row(device, input, |row, x, output| {
         let (scale, shift) = (scale.row(row / rows, width), shift.row(row / rows, width));
-        simd::modulate(output, x, Moments::of(x, eps), scale, shift);
+        simd::modulated_norm(device.simd(), output, x, eps, scale, shift);
     })
 }
 
@@ -34,19 +32,14 @@ pub(super) fn layer_norm(
     eps: f32,
 ) -> Tensor {
     by_row(device, input, |_, x, output| {
-        simd::affine(output, x, Moments::of(x, eps), weight.data(), bias.data());
+        simd::layer_norm(device.simd(), output, x, eps, weight.data(), bias.data());
     })
 }
 
 pub(super) fn rms_norm(device: &CpuDevice, input: &Tensor, weight: &Tensor, eps: f32) -> Tensor {
     by_row(device, input, |_, x, output| {
-        rms_norm_row(output, x, weight.data(), eps);
+        simd::rms_norm(device.simd(), output, x, eps, weight.data());
     })
-}
-
-pub(super) fn rms_norm_row(output: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
-    let mean_square = simd::sum_of_squares(x) / x.len() as f32;
-    simd::scale_by(output, x, 1.0 / (mean_square + eps).sqrt(), weight);
 }
 
 pub(super) fn group_norm(
@@ -80,9 +73,9 @@ pub(super) fn group_norm(
         || (),
         |(), (sample, pixels)| {
             let (a, b) = &affine[sample];
-            simd::channel_affine(pixels, a, b, silu);
+            simd::channel_affine(device.simd(), pixels, a, b, silu);
             if let (false, Some(activation)) = (silu, activation) {
-                simd::activate(pixels, activation);
+                simd::activate(device.simd(), pixels, activation);
             }
         },
     );
@@ -102,7 +95,7 @@ fn partial_sums(device: &CpuDevice, input: &Tensor) -> Vec<(Vec<f64>, Vec<f64>)>
     device.for_each(
         sums.iter_mut().collect(),
         || (),
-        |(), (block, (sums, squares))| simd::channel_sums(block, sums, squares),
+        |(), (block, (sums, squares))| simd::channel_sums(device.simd(), block, sums, squares),
     );
     sums.into_iter().map(|(_, sums)| sums).collect()
 }
@@ -136,14 +129,19 @@ fn channel_affine(
     (a, b)
 }
 
-/// Changes every value in place, in blocks.
-pub(super) fn in_place(
-    device: &CpuDevice,
-    tensor: &mut Tensor,
-    f: impl Fn(&mut [f32]) + Sync + Send,
-) {
-    let blocks = tensor.data_mut().chunks_mut(TASK_VALUES).collect();
-    device.for_each(blocks, || (), |(), block| f(block));
+pub(super) fn silu(device: &CpuDevice, input: &Tensor) -> Tensor {
+    by_block(device, input, TASK_VALUES, |start, output| {
+        let x = &input.data()[start..][..output.len()];
+        simd::silu(device.simd(), output, x);
+    })
+}
+
+pub(super) fn sum(device: &CpuDevice, a: &Tensor, b: &Tensor) -> Tensor {
+    by_block(device, a, TASK_VALUES, |start, output| {
+        let part = start..start + output.len();
+        let (a, b) = (&a.data()[part.clone()], &b.data()[part]);
+        simd::sum(device.simd(), output, a, b);
+    })
 }
 
 /// `f(row index, input row, output row)` for every row.
@@ -153,22 +151,25 @@ fn by_row(
     f: impl Fn(usize, &[f32], &mut [f32]) + Sync + Send,
 ) -> Tensor {
     let width = input.width();
-    let block = block_values(width);
+    by_block(device, input, block_values(width), |start, output| {
+        let input = &input.data()[start..][..output.len()];
+        let rows = input.chunks_exact(width);
+        for (row, (x, output)) in rows.zip(output.chunks_exact_mut(width)).enumerate() {
+            f(start / width + row, x, output);
+        }
+    })
+}
+
+/// A tensor like `input`, filled in blocks of `size` values by `f(first value, block)`.
+fn by_block(
+    device: &CpuDevice,
+    input: &Tensor,
+    size: usize,
+    f: impl Fn(usize, &mut [f32]) + Sync + Send,
+) -> Tensor {
     let mut output = device.tensor(input.shape());
-    let tasks: Vec<_> = output.data_mut().chunks_mut(block).enumerate().collect();
-    device.for_each(
-        tasks,
-        || (),
-        |(), (index, output)| {
-            let input = &input.data()[index * block..][..output.len()];
-            let rows = input
-                .chunks_exact(width)
-                .zip(output.chunks_exact_mut(width));
-            for (row, (x, output)) in rows.enumerate() {
-                f(index * block / width + row, x, output);
-            }
-        },
-    );
+    let blocks = output.data_mut().chunks_mut(size).enumerate().collect();
+    device.for_each(blocks, || (), |(), (index, block)| f(index * size, block));
     output
 }
 

@@ -1,0 +1,145 @@
+//! The running softmax over scores that lie as `[key][query]`, in powers of two.
+
+use crate::{
+    Tensor,
+    cpu::simd::{math::exp2, vectorised},
+};
+
+/// The state of a panel of queries, one value for each.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    /// The greatest score so far, and never below the least number, so that -infinity weighs nothing.
+    pub peaks: Vec<f32>,
+    /// The sum of the weights so far.
+    pub sums: Vec<f32>,
+    /// What the last block's new peaks made of the weights before it.
+    pub rescale: Vec<f32>,
+}
+
+impl Running {
+    pub fn new(columns: usize) -> Self {
+        Self {
+            peaks: vec![f32::MIN; columns],
+            sums: vec![0.0; columns],
+            rescale: vec![1.0; columns],
+        }
+    }
+
+    /// As it is before the first key.
+    pub fn reset(&mut self) {
+        self.peaks.fill(f32::MIN);
+        self.sums.fill(0.0);
+    }
+}
+
+/// A bias by distance, `(heads, 2 * sequence - 1)`, turned round so that neighbouring queries are
+/// neighbours, in powers of two.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bias {
+    /// For each head the bias of query `i` and key `j` at `i - j + sequence - 1`, then room for the
+    /// queries that fill up the last panel.
+    rows: Vec<f32>,
+    row: usize,
+    sequence: usize,
+}
+
+impl Bias {
+    pub fn new(bias: &Tensor, columns: usize) -> Self {
+        let width = bias.width();
+        let row = width + columns;
+        let mut rows = vec![0.0; bias.rows() * row];
+        for (row, head) in rows
+            .chunks_exact_mut(row)
+            .zip(bias.data().chunks_exact(width))
+        {
+            for (slot, value) in row.iter_mut().zip(head.iter().rev()) {
+                *slot = value * std::f32::consts::LOG2_E;
+            }
+        }
+        Self {
+            rows,
+            row,
+            sequence: width.div_ceil(2),
+        }
+    }
+
+    /// The bias of the panel of queries from `query` on and of the keys *up to* `last_key`, backwards:
+    /// the row of key `last_key - n` starts at `n`.
+    pub fn of(&self, head: usize, query: usize, last_key: usize) -> &[f32] {
+        &self.rows[head * self.row..][..self.row][query + self.sequence - 1 - last_key..]
+    }
+}
+
+vectorised! {
+    /// `scores[key][query] += bias[keys - 1 - key + query]`: see [`Bias::of`].
+    pub fn add_bias(scores: &mut [f32], columns: usize, bias: &[f32]) {
+        for (n, scores) in scores.chunks_exact_mut(columns).rev().enumerate() {
+            for (score, bias) in scores.iter_mut().zip(&bias[n..]) {
+                *score += bias;
+            }
+        }
+    }
+
+    /// Hides keys from the queries before them: the first key from the first `hidden` queries of the
+    /// panel, the next from one more, and so on.
+    pub fn hide_later_keys(scores: &mut [f32], columns: usize, hidden: usize) {
+        for (key, scores) in scores.chunks_exact_mut(columns).enumerate() {
+            scores[..columns.min(hidden + key)].fill(f32::NEG_INFINITY);
+        }
+    }
+
+    /// Turns scores into weights and takes them into the sums; says whether older weights must be
+    /// rescaled.
+    pub fn weigh(scores: &mut [f32], columns: usize, running: &mut Running) -> bool {
+        let mut changed = false;
+        for first in (0..columns).step_by(LANES) {
+            let lanes = first..first + LANES;
+            let before: [f32; LANES] = lanes_of(&running.peaks[lanes.clone()]);
+            let mut peaks = before;
+            for row in scores.chunks_exact(columns) {
+                let row: [f32; LANES] = lanes_of(&row[lanes.clone()]);
+                peaks = std::array::from_fn(|l| if row[l] > peaks[l] { row[l] } else { peaks[l] });
+            }
+            let mut sums = [0.0; LANES];
+            for row in scores.chunks_exact_mut(columns) {
+                let row = &mut row[lanes.clone()];
+                let scores: [f32; LANES] = lanes_of(row);
+                let weights: [f32; LANES] =
+                    std::array::from_fn(|l| exp2::<FMA>(scores[l] - peaks[l]));
+                sums = std::array::from_fn(|l| sums[l] + weights[l]);
+                row.copy_from_slice(&weights);
+            }
+            let rescale: [f32; LANES] = std::array::from_fn(|l| exp2::<FMA>(before[l] - peaks[l]));
+            changed |= rescale.iter().any(|&factor| factor != 1.0);
+            for (sum, (rescale, new)) in
+                running.sums[lanes.clone()].iter_mut().zip(rescale.iter().zip(sums))
+            {
+                *sum = *sum * rescale + new;
+            }
+            running.peaks[lanes.clone()].copy_from_slice(&peaks);
+            running.rescale[lanes].copy_from_slice(&rescale);
+        }
+        changed
+    }
+
+    /// Rescales what was summed up so far, `[feature][query]`.
+    pub fn rescale(output: &mut [f32], rescale: &[f32]) {
+        for row in output.chunks_exact_mut(rescale.len()) {
+            for (value, factor) in row.iter_mut().zip(rescale) {
+                *value *= factor;
+            }
+        }
+    }
+
+    /// `row[d] = output[d][query] * factor`
+    pub fn column(row: &mut [f32], output: &[f32], columns: usize, query: usize, factor: f32) {
+        for (value, output) in row.iter_mut().zip(output.chunks_exact(columns)) {
+            *value = output[query] * factor;
+        }
+    }
+}
+
+#[inline(always)]
+fn lanes_of<const LANES: usize>(row: &[f32]) -> [f32; LANES] {
+    row.try_into().expect("a whole row; this is a bug")
+}
