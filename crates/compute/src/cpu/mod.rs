@@ -8,6 +8,7 @@
 
 mod attention;
 mod conv;
+mod cores;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "the drivers that call all of it follow")
@@ -17,6 +18,7 @@ mod linear;
 mod matmul;
 mod norm;
 mod options;
+mod pool;
 mod simd;
 mod tile;
 
@@ -25,9 +27,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use cores::Cores;
 use kernels::Kernels;
 pub use kernels::{Isa, MissingIsa, UnknownIsa};
 pub use options::{CpuOptions, UnknownWeightFormat, WeightFormat};
+use pool::Pool;
 use simd::Simd;
 
 use crate::{
@@ -38,8 +42,8 @@ use crate::{
 
 /// The processor, with a thread pool of its own.
 pub struct CpuDevice {
-    /// The helpers of the calling thread, which always works, too; `None` if there are none.
-    helpers: Option<rayon::ThreadPool>,
+    /// The helpers of the calling thread, which always works, too.
+    pool: Pool,
     threads: usize,
     kernels: &'static Kernels,
     weights: WeightFormat,
@@ -73,15 +77,15 @@ impl CpuDevice {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             given => given,
         };
-        let helpers = (threads > 1).then(|| {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads - 1)
-                .thread_name(|index| format!("compute-{index}"))
-                .build()
-                .expect("the operating system starts the compute threads")
-        });
+        let cores = if options.pin {
+            Cores::allowed()
+        } else {
+            Cores::default()
+        };
+        cores.tie(0);
+        let pool = Pool::new(threads - 1, move |helper| cores.tie(helper + 1));
         Ok(Self {
-            helpers,
+            pool,
             threads,
             kernels: Kernels::of(isa),
             weights: options.weights,
@@ -136,15 +140,7 @@ impl CpuDevice {
                 work(&mut scratch, task);
             }
         };
-        match &self.helpers {
-            Some(pool) if helpers > 0 => pool.in_place_scope(|scope| {
-                for _ in 0..helpers {
-                    scope.spawn(|_| run());
-                }
-                run();
-            }),
-            _ => run(),
-        }
+        self.pool.run(helpers, &run);
     }
 }
 

@@ -10,6 +10,10 @@ use super::Isa;
 pub struct CpuOptions {
     /// Threads, the calling one among them; 0 means as many as the machine has.
     pub threads: usize,
+    /// Whether each thread is tied to a core of its own, among those that the process may use: the
+    /// thread that makes the device to the first, which should then be the one that calls it. For a
+    /// machine, or a share of one, that does nothing else. Only on Linux; elsewhere it does nothing.
+    pub pin: bool,
     /// The instruction set; `None` means the fastest that the machine has.
     pub isa: Option<Isa>,
     /// How the weights of linear layers and convolutions are kept.
