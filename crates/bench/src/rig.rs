@@ -94,6 +94,7 @@ impl Engine for InstantEngine {
             file: None,
             engine_name: "instant".to_owned(),
             model_name: "instant".to_owned(),
+            prompt_upsampled: false,
             seed: job.seed,
             steps: 0,
             seconds: StageSeconds::default(),

@@ -3,9 +3,17 @@
 //! The worker calls [`Engine`] and does not know which model runs behind it. No tensor type
 //! crosses this border: pictures are 8-bit RGB.
 
+#[cfg(feature = "bfl")]
+pub mod bfl;
+mod breaker;
+mod cancellation;
+mod chain;
 mod error;
 #[cfg(feature = "native")]
 pub mod native;
+mod receipt;
+#[cfg(feature = "test-support")]
+pub mod test_support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +21,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use breaker::{Breaker, BreakerState, Pass};
+pub use cancellation::Cancellation;
+pub use chain::{AbsentEngine, Chain, Link};
 pub use error::{Error, Moderated, Reason, Stage, Unavailable};
+pub use receipt::Receipt;
 
 /// Which table of sizes an aspect ratio is looked up in (see `tintype_flux::size`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +88,8 @@ pub struct Job {
     /// The file type that the result will be kept in: an engine that has files rather than pixels
     /// delivers this one, if it can.
     pub file_type: FileType,
+    /// What the engine was promised elsewhere in an earlier try of this very job.
+    pub receipt: Receipt,
     /// Whether previews are wanted. May change while the job runs.
     pub previews: PreviewWish,
 }
@@ -97,6 +111,7 @@ impl Job {
             safety_tolerance: None,
             prompt_upsampling: false,
             file_type: FileType::Png,
+            receipt: Receipt::default(),
             previews: PreviewWish::new(),
         }
     }
@@ -170,33 +185,14 @@ pub struct Picture {
     pub engine_name: String,
     /// The model that drew it.
     pub model_name: String,
+    /// Whether the engine rewrote the prompt, as [`Job::prompt_upsampling`] asked.
+    pub prompt_upsampled: bool,
     /// The seed that was used.
     pub seed: u64,
     /// Denoising steps that were made.
     pub steps: u32,
     /// Where the time went.
     pub seconds: StageSeconds,
-}
-
-/// A flag that asks a job to stop. Cheap to clone; all clones are one flag.
-#[derive(Debug, Clone, Default)]
-pub struct Cancellation(Arc<AtomicBool>);
-
-impl Cancellation {
-    /// A flag that is not raised.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Asks the job to stop at its next step.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether the job shall stop.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
 }
 
 /// A flag that says whether anybody looks at previews. Cheap to clone; all clones are one flag. A

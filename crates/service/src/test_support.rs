@@ -215,6 +215,7 @@ fn picture_of(job: &Job) -> Picture {
         file: None,
         engine_name: "fake".to_owned(),
         model_name: "fake".to_owned(),
+        prompt_upsampled: false,
         seed: job.seed,
         steps: FakeEngine::STEPS,
         seconds: StageSeconds::default(),

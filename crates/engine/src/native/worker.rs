@@ -156,6 +156,7 @@ fn picture(
         file: None,
         engine_name: super::ENGINE_NAME.to_owned(),
         model_name,
+        prompt_upsampled: false,
         seed,
         steps,
         seconds: StageSeconds {

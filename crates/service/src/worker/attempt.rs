@@ -99,12 +99,9 @@ impl Worker {
             engine: picture.engine_name.clone(),
             model: picture.model_name.clone(),
         };
+        let unheard = inputs.prompt_upsampling && !picture.prompt_upsampled;
         let output = self.keep(task, held, picture, inputs.output_format).await?;
-        let note = if inputs.prompt_upsampling {
-            UPSAMPLING_NOTE
-        } else {
-            ""
-        };
+        let note = if unheard { UPSAMPLING_NOTE } else { "" };
         Ok(Outcome::Succeeded {
             outputs: vec![output],
             maker: Some(maker),
