@@ -1,6 +1,7 @@
 //! How fast the cpu device is, op by op, at FLUX.1's sizes and at those of a small model.
 //!
-//! `cargo run --release -p tintype-compute --example ops -- [threads]`
+//! `cargo run --release -p tintype-compute --example ops -- [threads [what]]`: only the lines that hold
+//! `what`.
 //!
 //! Prints the mean of a few runs. With one thread on Linux, time is the processor's, so that
 //! other programs on the machine do not count.
@@ -8,15 +9,27 @@
 use std::{fs, time::Instant};
 
 use tintype_compute::{
-    Activation, Attention, ConvGeometry, CpuDevice, Device, Epilogue, Mask, Padding, Segment,
-    Tensor,
+    Activation, Attention, Chunk, ConvGeometry, CpuDevice, Device, Epilogue, Mask, Padding, QkNorm,
+    RopeTable, Segment, Tensor,
 };
 
 fn main() {
-    let threads = std::env::args().nth(1).and_then(|n| n.parse().ok());
+    let mut arguments = std::env::args().skip(1);
+    let threads = arguments.next().and_then(|n| n.parse().ok());
     let device = CpuDevice::new(threads.unwrap_or(1));
+    let only = arguments.next().unwrap_or_default();
     println!("{device:?}");
-    let one = device.threads() == 1;
+    let report = Report {
+        one_thread: device.threads() == 1,
+        only,
+    };
+    linear(&device, &report);
+    attention(&device, &report);
+    rows(&device, &report);
+    convolution(&device, &report);
+}
+
+fn linear(device: &CpuDevice, report: &Report) {
     for (rows, depth, width) in [
         (96, 160, 480),
         (96, 800, 160),
@@ -25,39 +38,115 @@ fn main() {
         (1536, 3072, 12288),
         (28, 3072, 18432),
     ] {
+        let name = format!("linear {rows} x {depth} -> {width}");
+        let gelu_name = format!("{name} GELU");
+        if !report.wants(&name) && !report.wants(&gelu_name) {
+            continue;
+        }
         let x = filled(&[1, rows, depth]);
         let layer = device.pack_linear(&filled(&[width, depth]), None);
         let flops = 2 * rows * depth * width;
-        report(
-            one,
-            &format!("linear {rows} x {depth} -> {width}"),
-            flops,
-            || {
-                device.linear(&layer, &x, Epilogue::None);
-            },
-        );
+        report.line(&name, flops, || {
+            device.linear(&layer, &x, Epilogue::None);
+        });
         let gelu = Epilogue::Activation(Activation::GeluTanh);
-        report(one, "  with GELU", flops, || {
+        report.line(&gelu_name, flops, || {
             device.linear(&layer, &x, gelu);
         });
     }
-    for (heads, dim, sequence) in [(5, 32, 96), (5, 32, 352), (24, 128, 1536), (1, 512, 4096)] {
+}
+
+/// Which of an attention's parts are asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Plain,
+    /// QK-RMSNorm and RoPE.
+    Rotated,
+    Causal,
+    /// A bias by distance.
+    Relative,
+}
+
+fn attention(device: &CpuDevice, report: &Report) {
+    for (heads, dim, sequence, kind) in [
+        (5, 32, 96, Kind::Plain),
+        (5, 32, 96, Kind::Rotated),
+        (5, 32, 352, Kind::Plain),
+        (5, 32, 352, Kind::Rotated),
+        (24, 128, 1536, Kind::Plain),
+        (24, 128, 1536, Kind::Rotated),
+        (24, 128, 4608, Kind::Rotated),
+        (24, 128, 8704, Kind::Rotated),
+        (64, 64, 512, Kind::Relative),
+        (12, 64, 77, Kind::Causal),
+        (1, 512, 4096, Kind::Plain),
+    ] {
+        let name = format!("attention {heads} x {dim}, {sequence} tokens, {kind:?}");
+        if !report.wants(&name) {
+            continue;
+        }
         let qkv = filled(&[1, sequence, 3 * heads * dim]);
+        let weight = filled(&[dim]);
+        let bias = filled(&[heads, 2 * sequence - 1]);
+        let table = RopeTable {
+            cos: filled(&[sequence, dim / 2]),
+            sin: filled(&[sequence, dim / 2]),
+        };
+        let rotated = kind == Kind::Rotated;
         let flops = 4 * heads * dim * sequence * sequence;
-        let name = format!("attention {heads} x {dim}, {sequence} tokens");
-        report(one, &name, flops, || {
+        report.line(&name, flops, || {
             device.attention(&Attention {
                 segments: &[Segment {
                     qkv: &qkv,
-                    norm: None,
+                    norm: rotated.then_some(QkNorm {
+                        query: &weight,
+                        key: &weight,
+                        eps: 1e-6,
+                    }),
                 }],
                 heads,
                 scale: 1.0 / (dim as f32).sqrt(),
-                rope: None,
-                mask: Mask::None,
+                rope: rotated.then_some(&table),
+                mask: match kind {
+                    Kind::Plain | Kind::Rotated => Mask::None,
+                    Kind::Causal => Mask::Causal,
+                    Kind::Relative => Mask::RelativeBias(&bias),
+                },
             });
         });
     }
+}
+
+/// Norms and what goes value by value; their rate counts one operation for each value.
+fn rows(device: &CpuDevice, report: &Report) {
+    for (rows, width) in [(96, 160), (1536, 3072)] {
+        let x = filled(&[1, rows, width]);
+        let (weight, table) = (filled(&[width]), filled(&[1, 2 * width]));
+        let chunk = |index| Chunk {
+            table: &table,
+            index,
+        };
+        let values = rows * width;
+        let size = format!("{rows} x {width}");
+        report.line(&format!("adaln {size}"), values, || {
+            device.adaln(&x, chunk(0), chunk(1), 1e-6);
+        });
+        report.line(&format!("layer_norm {size}"), values, || {
+            device.layer_norm(&x, &weight, &weight, 1e-6);
+        });
+        report.line(&format!("rms_norm {size}"), values, || {
+            device.rms_norm(&x, &weight, 1e-6);
+        });
+        report.line(&format!("silu {size}"), values, || {
+            device.silu(&x);
+        });
+        report.line(&format!("add {size}"), values, || {
+            device.add(&x, &x);
+        });
+    }
+}
+
+fn convolution(device: &CpuDevice, report: &Report) {
     let geometry = ConvGeometry {
         stride: 1,
         padding: Padding::all(1),
@@ -70,12 +159,15 @@ fn main() {
         (256, 128, 128),
         (128, 512, 512),
     ] {
+        let name = format!("conv 3x3 {inputs} -> {outputs} @ {side}");
+        if !report.wants(&name) {
+            continue;
+        }
         let x = filled(&[1, side, side, inputs]);
         let weight = filled(&[outputs, inputs, 3, 3]);
         let layer = device.pack_conv2d(&weight, None, geometry);
         let flops = 2 * side * side * inputs * outputs * 9;
-        let name = format!("conv 3x3 {inputs} -> {outputs} @ {side}");
-        report(one, &name, flops, || {
+        report.line(&name, flops, || {
             device.conv2d(&layer, &x, None);
         });
     }
@@ -86,22 +178,37 @@ fn filled(shape: &[usize]) -> Tensor {
     Tensor::from_vec(shape, values.collect())
 }
 
-/// At least three runs and half a second.
-fn report(one_thread: bool, what: &str, flops: usize, run: impl Fn()) {
-    run();
-    let (start, busy_start) = (Instant::now(), busy_seconds());
-    let mut runs = 0;
-    while runs < 3 || start.elapsed().as_secs_f64() < 0.5 {
-        run();
-        runs += 1;
+struct Report {
+    one_thread: bool,
+    /// What a line must hold to be wanted.
+    only: String,
+}
+
+impl Report {
+    fn wants(&self, what: &str) -> bool {
+        what.contains(&self.only)
     }
-    let total = match (busy_start, busy_seconds()) {
-        (Some(before), Some(after)) if one_thread => after - before,
-        _ => start.elapsed().as_secs_f64(),
-    };
-    let seconds = total / f64::from(runs);
-    let rate = flops as f64 / seconds / 1e9;
-    println!("{what:40} {:9.3} ms  {rate:7.1} GFLOP/s", seconds * 1e3);
+
+    /// At least three runs and half a second.
+    fn line(&self, what: &str, operations: usize, run: impl Fn()) {
+        if !self.wants(what) {
+            return;
+        }
+        run();
+        let (start, busy_start) = (Instant::now(), busy_seconds());
+        let mut runs = 0;
+        while runs < 3 || start.elapsed().as_secs_f64() < 0.5 {
+            run();
+            runs += 1;
+        }
+        let total = match (busy_start, busy_seconds()) {
+            (Some(before), Some(after)) if self.one_thread => after - before,
+            _ => start.elapsed().as_secs_f64(),
+        };
+        let seconds = total / f64::from(runs);
+        let rate = operations as f64 / seconds / 1e9;
+        println!("{what:44} {:9.3} ms  {rate:7.1} G/s", seconds * 1e3);
+    }
 }
 
 /// How long this thread has been on a processor.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Sizes;
 use crate::{
     Attention, QkNorm, RopeTable, Segment, Tensor,
-    cpu::simd::{Simd, math::multiply_add, rms_factor, vectorised},
+    cpu::simd::{Simd, math::multiply_add, rms_factor_short, vectorised},
 };
 
 /// One head of one sample.
@@ -147,21 +147,33 @@ vectorised! {
         rotation: Option<Rotation<'_>>,
         factor: f32,
     ) {
-        if let Some((weight, eps)) = norm {
-            let factor = rms_factor::<FMA>(x, eps) * factor;
-            for ((output, x), weight) in output.iter_mut().zip(x).zip(weight) {
-                *output = x * factor * weight;
+        match norm {
+            Some((weight, eps)) => {
+                let factor = rms_factor_short::<FMA>(x, eps) * factor;
+                for ((output, x), weight) in output.iter_mut().zip(x).zip(weight) {
+                    *output = x * factor * weight;
+                }
             }
-        } else {
-            for (output, x) in output.iter_mut().zip(x) {
-                *output = x * factor;
+            None => {
+                for (output, x) in output.iter_mut().zip(x) {
+                    *output = x * factor;
+                }
             }
         }
         if let Some(Rotation { cos, sin }) = rotation {
-            for (pair, (cos, sin)) in output.chunks_exact_mut(2).zip(cos.iter().zip(sin)) {
-                let (a, b) = (pair[0], pair[1]);
-                pair[0] = multiply_add::<FMA>(a, *cos, -(b * sin));
-                pair[1] = multiply_add::<FMA>(b, *cos, a * sin);
+            let (chunks, rest) = output.as_chunks_mut::<{ 2 * PAIRS }>();
+            let (cos, cos_rest) = cos.as_chunks::<PAIRS>();
+            let (sin, sin_rest) = sin.as_chunks::<PAIRS>();
+            for (chunk, (cos, sin)) in chunks.iter_mut().zip(cos.iter().zip(sin)) {
+                *chunk = rotated::<FMA>(*chunk, *cos, *sin);
+            }
+            let angles = cos_rest.iter().zip(sin_rest);
+            for (pair, (cos, sin)) in rest.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
+                let [a, b] = *pair;
+                *pair = [
+                    multiply_add::<FMA>(a, *cos, -b * sin),
+                    multiply_add::<FMA>(b, *cos, a * sin),
+                ];
             }
         }
     }
@@ -189,6 +201,23 @@ vectorised! {
             _ => unreachable!("no kernel has this width; this is a bug"),
         }
     }
+}
+
+/// Pairs of features that are rotated at a time: those of one AVX register.
+const PAIRS: usize = 4;
+
+#[inline(always)]
+fn rotated<const FMA: bool>(
+    x: [f32; 2 * PAIRS],
+    cos: [f32; PAIRS],
+    sin: [f32; PAIRS],
+) -> [f32; 2 * PAIRS] {
+    let swapped: [f32; 2 * PAIRS] = std::array::from_fn(|i| x[i ^ 1]);
+    let cos: [f32; 2 * PAIRS] = std::array::from_fn(|i| cos[i / 2]);
+    let sin: [f32; 2 * PAIRS] =
+        std::array::from_fn(|i| if i % 2 == 0 { -sin[i / 2] } else { sin[i / 2] });
+    let turned: [f32; 2 * PAIRS] = std::array::from_fn(|i| swapped[i] * sin[i]);
+    std::array::from_fn(|i| multiply_add::<FMA>(x[i], cos[i], turned[i]))
 }
 
 #[inline(always)]

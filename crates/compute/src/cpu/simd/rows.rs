@@ -118,8 +118,17 @@ fn moments<const FMA: bool>(x: &[f32], eps: f32) -> (f32, f32) {
 
 /// One over the root mean square of a row.
 #[inline(always)]
-pub(in crate::cpu) fn rms_factor<const FMA: bool>(x: &[f32], eps: f32) -> f32 {
+fn rms_factor<const FMA: bool>(x: &[f32], eps: f32) -> f32 {
     let squares = reduce(x, |sum, x| multiply_add::<FMA>(x, x, sum));
+    1.0 / (squares / x.len() as f32 + eps).sqrt()
+}
+
+/// The same for a row of no more than some hundred values, with fewer lanes to begin and to end with.
+#[inline(always)]
+pub(in crate::cpu) fn rms_factor_short<const FMA: bool>(x: &[f32], eps: f32) -> f32 {
+    let squares = reduce_rest([0.0; REST_LANES], x, |sum, x| {
+        multiply_add::<FMA>(x, x, sum)
+    });
     1.0 / (squares / x.len() as f32 + eps).sqrt()
 }
 
@@ -147,21 +156,18 @@ fn reduce(x: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
         }
         width /= 2;
     }
-    let chunks = rest.chunks_exact(REST_LANES);
-    let last = chunks.remainder();
+    let mut met = [0.0; REST_LANES];
+    met.copy_from_slice(&lanes[..REST_LANES]);
+    reduce_rest(met, rest, add)
+}
+
+#[inline(always)]
+fn reduce_rest(mut lanes: [f32; REST_LANES], x: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
+    let (chunks, rest) = x.as_chunks::<REST_LANES>();
     for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane = add(*lane, *x);
-        }
+        lanes = std::array::from_fn(|lane| add(lanes[lane], chunk[lane]));
     }
-    for (lane, x) in lanes.iter_mut().zip(last) {
-        *lane = add(*lane, *x);
-    }
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
+    let rest = rest.iter().fold(0.0, |sum, x| add(sum, *x));
+    let four: [f32; 4] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + 4]);
+    (four[0] + four[2]) + (four[1] + four[3]) + rest
 }
