@@ -13,6 +13,7 @@ mod cpu;
 mod mapped;
 mod ops;
 mod reference;
+mod stored;
 mod tensor;
 mod workspace;
 
@@ -25,5 +26,6 @@ pub use ops::{
     Padding, QkNorm, RopeTable, Segment,
 };
 pub use reference::ReferenceDevice;
+pub use stored::{StoredMatrix, StoredValues};
 pub use tensor::{Shape, Tensor};
 pub use workspace::WorkspaceStatistics;

@@ -4,7 +4,12 @@
     reason = "mapping a file is unsafe by nature: another process could truncate it"
 )]
 
-use std::{fs::File, io, ops::Deref, path::Path};
+use std::{
+    fs::File,
+    io,
+    ops::{Deref, Range},
+    path::Path,
+};
 
 /// The bytes of a file, mapped into memory on demand by the operating system.
 ///
@@ -22,6 +27,23 @@ impl MappedFile {
         // in place.
         let map = unsafe { memmap2::Mmap::map(&file)? };
         Ok(Self(map))
+    }
+
+    /// Says that these bytes will not be read again soon: their pages stop counting as this process's
+    /// memory. Reading them still works, from the file. Only on Unix; a hint, so nothing fails.
+    pub fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if !range.is_empty() && range.end <= self.0.len() {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: the mapping is shared and read-only, so pages that are given up come back with
+            // the same bytes when somebody reads them.
+            let _ = unsafe {
+                self.0
+                    .unchecked_advise_range(advice, range.start, range.len())
+            };
+        }
+        #[cfg(not(unix))]
+        drop(range);
     }
 }
 

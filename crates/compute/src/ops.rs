@@ -6,7 +6,7 @@
 
 use std::{any::Any, fmt};
 
-use crate::Tensor;
+use crate::{StoredMatrix, Tensor};
 
 /// What computes: weights are packed by a device and used only with that device.
 pub trait Device: Send + Sync + fmt::Debug {
@@ -21,6 +21,12 @@ pub trait Device: Send + Sync + fmt::Debug {
 
     /// Packs `y = x · weightᵀ + bias`; `weight` is `(out, in)` as PyTorch keeps it, `bias` `(out)`.
     fn pack_linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Linear;
+
+    /// The same from a weight as a file holds it. A device that can reads it row by row, so that no
+    /// more memory is needed than the packed form takes.
+    fn pack_stored_linear(&self, weight: &StoredMatrix<'_>, bias: Option<&Tensor>) -> Linear {
+        self.pack_linear(&weight.to_tensor(), bias)
+    }
 
     /// Packs a convolution; `weight` is `(out, in, kernel, kernel)` as PyTorch keeps it, `bias` `(out)`.
     fn pack_conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, geometry: ConvGeometry)

@@ -19,6 +19,7 @@ mod preview;
 mod request;
 mod run;
 mod settings;
+mod text_cache;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,11 +36,13 @@ use crate::t5::T5Encoder;
 use crate::tokenizer::{self, Tokenizer};
 use crate::vae::Vae;
 use crate::weights;
+use text_cache::TextCache;
 
 pub use files::ModelFiles;
 pub use request::{Item, MAX_PIXELS, MAX_SEQUENCE_LENGTH, MAX_STEPS, Request};
 pub use run::{Finished, Run, StageSeconds};
 pub use settings::{Kind, Settings};
+pub use text_cache::TextCacheStatistics;
 
 /// Why there is no model, or no picture.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +137,8 @@ impl Precision {
 /// A loaded model on one device.
 #[derive(Debug)]
 pub struct Pipeline {
+    device: Arc<dyn Device>,
+    text_cache: TextCache,
     precision: Precision,
     settings: Settings,
     scheduler: SchedulerConfig,
@@ -182,8 +187,10 @@ impl Pipeline {
         let (config, weights) = load("transformer")?;
         let mmdit = Mmdit::load(&config, weights, device.clone()).map_err(wrap("transformer"))?;
         let (config, weights) = load("vae")?;
-        let vae = Vae::load(&config, weights, device).map_err(wrap("vae"))?;
+        let vae = Vae::load(&config, weights, device.clone()).map_err(wrap("vae"))?;
         Ok(Self {
+            device,
+            text_cache: TextCache::default(),
             precision,
             settings: plan.settings,
             scheduler: plan.scheduler,
@@ -194,6 +201,20 @@ impl Pipeline {
             mmdit,
             vae,
         })
+    }
+
+    /// The same with another bound on what is kept of recent prompts; 0 keeps nothing. Pictures are the
+    /// same.
+    pub fn with_text_cache_bytes(self, bytes: usize) -> Self {
+        Self {
+            text_cache: TextCache::with_limit(bytes),
+            ..self
+        }
+    }
+
+    /// What was kept, and found again, of recent prompts.
+    pub fn text_cache(&self) -> TextCacheStatistics {
+        self.text_cache.statistics()
     }
 
     /// The model's own defaults.

@@ -6,16 +6,17 @@
 
 mod generated;
 pub(crate) mod layers;
+mod taken;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors, tensor::TensorInfo};
-use tintype_compute::{MappedFile, Tensor};
+use safetensors::{SafeTensors, tensor::TensorInfo};
+use tintype_compute::MappedFile;
 
 use crate::config;
 use generated::Generator;
@@ -141,6 +142,12 @@ impl Bytes {
             Bytes::Embedded(bytes) => bytes,
         }
     }
+
+    fn release(&self, range: Range<usize>) {
+        if let Bytes::Mapped(file) = self {
+            file.release(range);
+        }
+    }
 }
 
 struct Entry {
@@ -225,43 +232,6 @@ impl Weights {
         Ok(())
     }
 
-    /// Takes a tensor, converted to f32. Fails if it is not there, was taken before, or has another
-    /// shape.
-    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
-        if let Some(generator) = &mut self.generator {
-            return Ok(generator.make(name, shape));
-        }
-        let Some(entry) = self.tensors.remove(name) else {
-            return Err(Error::Missing {
-                component: self.component.clone(),
-                name: name.to_owned(),
-                expected: shape.to_vec(),
-            });
-        };
-        let file = &self.files[entry.file];
-        if entry.info.shape != shape {
-            return Err(Error::Shape {
-                file: file.name.clone(),
-                name: name.to_owned(),
-                expected: shape.to_vec(),
-                found: entry.info.shape,
-            });
-        }
-        let (start, end) = entry.info.data_offsets;
-        let bytes = &file.bytes.get()[file.data_start..][start..end];
-        let mut values = to_f32(bytes, entry.info.dtype).ok_or_else(|| Error::Dtype {
-            file: file.name.clone(),
-            name: name.to_owned(),
-            dtype: format!("{:?}", entry.info.dtype),
-        })?;
-        if self.rounded {
-            for value in &mut values {
-                *value = bf16::from_f32(*value).to_f32();
-            }
-        }
-        Ok(Tensor::from_vec(shape, values))
-    }
-
     /// Whether a tensor of this name is there and not taken yet.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
@@ -342,24 +312,6 @@ fn shards(folder: &Path, index: &str) -> Result<Vec<PathBuf>, Error> {
         return Err(format(format!("`{name}` is not a plain file name")));
     }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
-}
-
-/// Little-endian values of a file as f32; `None` if the type is not supported.
-fn to_f32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
-    let pairs = || bytes.as_chunks().0.iter().copied();
-    match dtype {
-        Dtype::F32 => Some(
-            bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|&b| f32::from_le_bytes(b))
-                .collect(),
-        ),
-        Dtype::F16 => Some(pairs().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
-        Dtype::BF16 => Some(pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -192,10 +192,12 @@ fn neither_batch_nor_threads_change_a_byte() {
     for (case, name) in [("schnell", "batch"), ("kontext", "batch")] {
         let (golden_run, file) = run(case, name);
         let request = golden_run.request(&file);
-        let expected = draw(&open(case, Arc::new(CpuDevice::new(1))), &request);
+        // Without the cache, every picture's prompts are encoded with those of its own batch.
+        let open = |threads| open(case, Arc::new(CpuDevice::new(threads))).with_text_cache_bytes(0);
+        let expected = draw(&open(1), &request);
         assert!(expected[0] != expected[1]);
         for threads in [2, 3] {
-            let pipeline = open(case, Arc::new(CpuDevice::new(threads)));
+            let pipeline = open(threads);
             assert!(
                 draw(&pipeline, &request) == expected,
                 "{case} {threads} threads"
@@ -208,6 +210,65 @@ fn neither_batch_nor_threads_change_a_byte() {
                 assert!(draw(&pipeline, &alone)[0] == *picture, "{case} alone");
             }
         }
+    }
+}
+
+#[test]
+fn recent_prompts_are_encoded_once_and_change_no_byte() {
+    for (case, name) in [("schnell", "batch"), ("kontext", "batch")] {
+        let (golden_run, file) = run(case, name);
+        let request = Request {
+            true_cfg: Some(2.0),
+            negative_prompt: None,
+            ..golden_run.request(&file)
+        };
+        let cached = open(case, Arc::new(CpuDevice::new(2)));
+        let first = draw(&cached, &request);
+        let before = cached.text_cache();
+        assert!(draw(&cached, &request) == first, "{case}");
+        let after = cached.text_cache();
+        assert_eq!(after.misses, before.misses, "{case}: all prompts are there");
+        assert!(after.hits > before.hits && after.bytes > 0, "{case}");
+        let uncached = open(case, Arc::new(CpuDevice::new(2))).with_text_cache_bytes(0);
+        for _ in 0..2 {
+            assert!(draw(&uncached, &request) == first, "{case}");
+        }
+        assert_eq!(
+            (uncached.text_cache().hits, uncached.text_cache().bytes),
+            (0, 0)
+        );
+    }
+}
+
+/// The workspace serves every step from what the first one left: nothing is allocated for an op.
+#[test]
+fn steps_after_the_first_need_no_fresh_buffer() {
+    for (case, name) in [("schnell", "batch"), ("kontext", "batch"), ("dev", "text")] {
+        let (golden_run, file) = run(case, name);
+        // One thread: how many threads take part in an op, and want room for it, is up to chance.
+        let device = Arc::new(CpuDevice::new(1));
+        let pipeline = open(case, device.clone());
+        let request = Request {
+            steps: Some(5),
+            true_cfg: Some(2.0),
+            ..golden_run.request(&file)
+        };
+        let mut run = pipeline.start(&request).expect("a good request");
+        run.step().expect("finite numbers");
+        let first = device.workspace();
+        while !run.is_done() {
+            run.step().expect("finite numbers");
+        }
+        let last = device.workspace();
+        assert!(
+            last.taken > first.taken,
+            "{case}: ops take their outputs there"
+        );
+        assert_eq!(last.fresh, first.fresh, "{case}: of {} taken", last.taken);
+        assert_eq!(
+            last.used_bytes, first.used_bytes,
+            "{case}: nothing piles up"
+        );
     }
 }
 

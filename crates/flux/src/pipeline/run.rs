@@ -13,6 +13,7 @@ use crate::schedule::euler_step;
 use crate::size::Size;
 
 use super::request::Resolved;
+use super::text_cache::Encoded;
 use super::{Error, Pipeline, Request};
 
 /// Seconds spent in each stage.
@@ -163,12 +164,10 @@ impl Pipeline {
 
     /// Both text encoders and all that depends on prompt and step alone.
     fn guide(&self, prompts: &[&str], sigmas: &[f32], resolved: Resolved) -> Result<Guide, Error> {
-        let length = resolved.max_sequence_length;
-        let t5_ids = encode_all(prompts, |text| self.t5_tokenizer.encode(text, length))?;
-        let text = self.t5.forward(&t5_ids, prompts.len());
-        let length = self.clip_tokenizer.clip_length();
-        let clip_ids = encode_all(prompts, |text| self.clip_tokenizer.encode(text, length))?;
-        let pooled = self.clip.forward_pooled(&clip_ids, prompts.len());
+        let tokens = resolved.max_sequence_length;
+        let Encoded { text, pooled } = self
+            .text_cache
+            .look_up(prompts, tokens, |prompts| self.encode(prompts, tokens))?;
         // diffusers hands the transformer (1000 sigma) / 1000, in f32.
         let timesteps: Vec<f32> = sigmas[..sigmas.len() - 1]
             .iter()
@@ -180,6 +179,25 @@ impl Pipeline {
                 .mmdit
                 .conditions(&timesteps, Some(resolved.guidance), &pooled),
         })
+    }
+
+    /// What both text encoders make of each prompt.
+    fn encode(&self, prompts: &[&str], tokens: usize) -> Result<Vec<Encoded>, Error> {
+        let t5_ids = encode_all(prompts, |text| self.t5_tokenizer.encode(text, tokens))?;
+        let text = self.t5.forward(&t5_ids, prompts.len());
+        let length = self.clip_tokenizer.clip_length();
+        let clip_ids = encode_all(prompts, |text| self.clip_tokenizer.encode(text, length))?;
+        let pooled = self.clip.forward_pooled(&clip_ids, prompts.len());
+        let one = |tensor: &Tensor, sample| {
+            let mut shape = tensor.shape().to_vec();
+            shape[0] = 1;
+            Tensor::from_vec(shape, tensor.sample(sample).to_vec())
+        };
+        let encoded = (0..prompts.len()).map(|sample| Encoded {
+            text: one(&text, sample),
+            pooled: one(&pooled, sample),
+        });
+        Ok(encoded.collect())
     }
 
     /// Every picture's own noise, packed: (batch, tokens, 4 * channels).
@@ -200,7 +218,10 @@ impl Pipeline {
             grid.rows * grid.columns,
             channels * PATCH * PATCH,
         ];
-        Tensor::from_vec(shape, tokens)
+        // In the device's workspace: what the steps cut from it and join to it stays there.
+        let mut noise = self.device.tensor(&shape);
+        noise.data_mut().copy_from_slice(&tokens);
+        noise
     }
 
     /// How many tokens a picture has each way.
@@ -274,6 +295,8 @@ impl Run<'_> {
             return Ok(());
         }
         let started = Instant::now();
+        // The last one's memory serves this step.
+        self.velocity = None;
         let velocity = self.velocity();
         let [sigma, next] = [self.sigmas[self.done], self.sigmas[self.done + 1]];
         euler_step(self.latents.data_mut(), velocity.data(), sigma, next);

@@ -8,7 +8,10 @@ use tintype_compute::Tensor;
 use super::Weights;
 
 /// Makes the tensor of a name and a shape.
-pub(super) struct Generator(Box<dyn FnMut(&str, &[usize]) -> Tensor + Send>);
+type Make = dyn FnMut(&str, &[usize]) -> Tensor + Send;
+
+/// A [`Make`] of its own.
+pub(super) struct Generator(Box<Make>);
 
 impl Generator {
     /// # Panics

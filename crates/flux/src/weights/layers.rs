@@ -42,20 +42,21 @@ impl Loader<'_> {
     /// `width`. Queries, keys and values are computed by one product this way.
     pub fn joined(&mut self, names: &[String], width: Width, bias: bool) -> Result<Linear, Error> {
         let Width { input, output } = width;
-        let (mut weight, mut biases) = (Vec::new(), Vec::new());
+        let (mut taken, mut biases) = (Vec::new(), Vec::new());
         for name in names {
-            let part = self
-                .weights
-                .take(&format!("{name}.weight"), &[output, input])?;
-            weight.extend_from_slice(part.data());
+            let name_of_weight = format!("{name}.weight");
+            taken.push(self.weights.claim(&name_of_weight, &[output, input])?);
             if bias {
                 biases.extend_from_slice(self.bias(name, output)?.data());
             }
         }
-        let total = names.len() * output;
-        let weight = Tensor::from_vec([total, input], weight);
-        let bias = bias.then(|| Tensor::from_vec([total], biases));
-        Ok(self.device.pack_linear(&weight, bias.as_ref()))
+        let bias = bias.then(|| Tensor::from_vec([names.len() * output], biases));
+        let weight = self.weights.matrix(input, &taken);
+        let layer = self.device.pack_stored_linear(&weight, bias.as_ref());
+        for taken in &taken {
+            self.weights.release(taken);
+        }
+        Ok(layer)
     }
 
     /// `torch.nn.Conv2d` with a square kernel and a bias.
