@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tintype_compute::{
     Activation, Attention, Chunk, ConvGeometry, CpuDevice, CpuOptions, Device, Epilogue, GroupNorm,
-    Isa, Mask, Padding, QkNorm, ReferenceDevice, RopeTable, Segment, Tensor,
+    Isa, Mask, Padding, QkNorm, ReferenceDevice, RopeTable, Segment, Tensor, WeightFormat,
 };
 
 /// f32 carries 6e-8 a rounding; sums of up to two thousand products in another order than the oracle's
@@ -131,6 +131,9 @@ fn linear_layers_and_their_epilogues() {
         (3, 1, 64, 96),
         (2, 33, 20, 17),
         (1, 300, 130, 700),
+        // Several chunks of the depth; rows and columns that no block divides.
+        (1, 201, 531, 45),
+        (2, 8, 257, 129),
         (1, 5, 1, 1),
     ] {
         let x = draw.tensor(&[batch, rows, depth]);
@@ -188,6 +191,97 @@ fn linear_layers_do_not_see_the_batch() {
             let gelu = Epilogue::Activation(Activation::GeluTanh);
             vec![device.linear(&layer, &inputs[0], gelu)]
         });
+    }
+}
+
+/// Every way to cut the rows gives the same bits: one row alone, a few, many.
+#[test]
+fn linear_layers_do_not_see_the_other_rows() {
+    let mut draw = Draw::new();
+    for (depth, width) in [(70, 530), (600, 33)] {
+        let x = draw.tensor(&[1, 230, depth]);
+        let exact = draw.tensor(&[width, depth]);
+        let bf16: Vec<f32> = exact.data().iter().map(|&v| upper_half(v)).collect();
+        let bf16 = Tensor::from_vec(exact.shape(), bf16);
+        for (weight, device) in [&exact, &bf16]
+            .into_iter()
+            .flat_map(|weight| families().concat().into_iter().map(move |d| (weight, d)))
+        {
+            let layer = device.pack_linear(weight, None);
+            let all = device.linear(&layer, &x, Epilogue::None);
+            for rows in [1, 3, 7, 8, 9, 200] {
+                let start = 230 - rows;
+                let some = device.linear(&layer, &x.narrow_sequence(start, rows), Epilogue::None);
+                assert_eq!(
+                    some,
+                    all.narrow_sequence(start, rows),
+                    "{rows} rows on {device:?} (seed {})",
+                    draw.seed
+                );
+            }
+        }
+    }
+}
+
+fn upper_half(value: f32) -> f32 {
+    f32::from_bits(value.to_bits() & 0xffff_0000)
+}
+
+/// Weights that bf16 holds are kept in it, and are exact; others are rounded only if that was asked.
+#[test]
+fn bf16_weights_are_exact_where_they_can_be() {
+    let mut draw = Draw::new();
+    for rows in [2, 40] {
+        let x = draw.tensor(&[1, rows, 300]);
+        let weight = draw.tensor(&[50, 300]);
+        let halves = weight.data().iter().map(|&v| upper_half(v)).collect();
+        let halves = Tensor::from_vec(weight.shape(), halves);
+        let none = Epilogue::None;
+        check("linear over bf16 weights", draw.seed, |device| {
+            vec![device.linear(&device.pack_linear(&halves, None), &x, none)]
+        });
+        for isa in Isa::available() {
+            let options = CpuOptions {
+                threads: 1,
+                isa: Some(isa),
+                weights: WeightFormat::Bf16,
+                ..CpuOptions::default()
+            };
+            let device = CpuDevice::with_options(options).expect("it is available");
+            let exact =
+                ReferenceDevice.linear(&ReferenceDevice.pack_linear(&weight, None), &x, none);
+            let found = device.linear(&device.pack_linear(&weight, None), &x, none);
+            let error = relative_rms(&found, &exact);
+            // Half a unit in the eighth place, evenly spread: 2^-9 / sqrt(3) at most, half of it typically.
+            assert!(
+                (2e-4..2e-3).contains(&error),
+                "{isa}: {error:e} (seed {})",
+                draw.seed
+            );
+        }
+    }
+}
+
+/// What is not finite stays so, and stays in its row (from the input) or column (from the weight).
+#[test]
+fn linear_layers_propagate_what_is_not_finite() {
+    let mut draw = Draw::new();
+    for (rows, depth, width) in [(3, 40, 20), (50, 300, 70)] {
+        let mut x = draw.tensor(&[1, rows, depth]);
+        let mut weight = draw.tensor(&[width, depth]);
+        x.data_mut()[depth + 7] = f32::NAN;
+        weight.data_mut()[5 * depth + 2] = f32::INFINITY;
+        for device in families().concat() {
+            let layer = device.pack_linear(&weight, None);
+            let y = device.linear(&layer, &x, Epilogue::None);
+            for (i, value) in y.data().iter().enumerate() {
+                match (i / width, i % width) {
+                    (1, _) => assert!(value.is_nan(), "{device:?}: {i}"),
+                    (_, 5) => assert!(value.is_infinite(), "{device:?}: {i}"),
+                    _ => assert!(value.is_finite(), "{device:?}: {i}"),
+                }
+            }
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! Linear layers: tiles of the output, each one product and its epilogue while the tile is in cache.
 
+use std::ops::Range;
+
 use super::{
     CpuDevice,
-    matmul::{self, Matrix},
+    matmul::Matrix,
+    panels::Panels,
+    product::{self, Caller, Scratch, TILE_ROWS},
     simd::{self, Simd},
-    tile::{Grid, Tile, tiles},
+    tile::{Grid, tiles},
 };
 use crate::{Device, Epilogue, Linear, Tensor};
 
@@ -18,12 +22,14 @@ pub(super) struct PackedMatrix {
 /// Row padding of packed weights: one AVX-512 register of f32. The kernels then never copy the edge.
 const LANES: usize = 16;
 
-/// Columns of a tile: a slice of the weights of 512 columns by a few thousand rows stays in the
-/// second- and third-level caches while all rows of a sample pass by.
-const TILE_COLUMNS: usize = 512;
+/// Columns of a tile at most: the packing of A's rows is repaid by this many columns.
+const MAX_TILE_COLUMNS: usize = 3072;
 
-/// Rows of a tile at most: the packing of the weights' slice is repaid by this many rows.
-const TILE_ROWS: usize = 128;
+/// Columns of a tile at least, for the same reason.
+const MIN_TILE_COLUMNS: usize = 128;
+
+/// So many that no thread waits long for the last one.
+const TILES_PER_THREAD: usize = 4;
 
 impl PackedMatrix {
     /// Transposes `(out, in)` row-major values.
@@ -54,20 +60,43 @@ impl PackedMatrix {
     }
 }
 
-pub(super) fn pack(weight: &Tensor, bias: Option<&Tensor>) -> Linear {
-    let (out_features, in_features) = (weight.dim(0), weight.dim(1));
-    let packed = PackedMatrix::new(weight.data(), in_features, bias);
-    Linear::new(in_features, out_features, packed)
+/// A layer as this device keeps it.
+struct Layer {
+    weight: Panels,
+    bias: Option<Vec<f32>>,
 }
 
-/// The tiling of a sample's `rows` × `columns`: a function of these sizes alone.
-pub(super) fn grid(rows: usize, columns: usize) -> Grid {
+pub(super) fn pack(device: &CpuDevice, weight: &Tensor, bias: Option<&Tensor>) -> Linear {
+    let (out_features, in_features) = (weight.dim(0), weight.dim(1));
+    let layer = Layer {
+        weight: Panels::new(device.kernels, device.weights, weight.data(), in_features),
+        bias: bias.map(Tensor::to_vec),
+    };
+    Linear::new(in_features, out_features, layer)
+}
+
+/// How a sample's `rows` × `columns` are cut: wide, since every tile packs its rows of A anew, but so
+/// that each thread gets a few tiles.
+fn grid(device: &CpuDevice, rows: usize, columns: usize) -> Grid {
+    let width = device.kernels.columns;
+    let tile_rows = TILE_ROWS / device.kernels.rows * device.kernels.rows;
+    let row_tiles = rows.div_ceil(tile_rows);
+    let wanted = match device.threads() {
+        1 => 1,
+        threads => (TILES_PER_THREAD * threads).div_ceil(row_tiles),
+    };
+    let tile_columns = columns
+        .div_ceil(wanted)
+        .clamp(MIN_TILE_COLUMNS, MAX_TILE_COLUMNS)
+        .next_multiple_of(width);
     Grid {
         rows,
         columns,
-        // A quarter of a small sample still gives each of four threads something to do.
-        tile_rows: rows.div_ceil(4).next_multiple_of(8).clamp(24, TILE_ROWS),
-        tile_columns: TILE_COLUMNS,
+        // Even tiles: 200 rows are two times 100, not 192 and 8.
+        tile_rows: rows
+            .div_ceil(row_tiles)
+            .next_multiple_of(device.kernels.rows),
+        tile_columns,
     }
 }
 
@@ -77,7 +106,7 @@ pub(super) fn run(
     inputs: &[&Tensor],
     epilogue: Epilogue<'_>,
 ) -> Tensor {
-    let packed: &PackedMatrix = layer.packed();
+    let packed: &Layer = layer.packed();
     let [batch, rows, _] = inputs[0].rank3();
     let depth: usize = inputs.iter().map(|input| input.width()).sum();
     assert_eq!(depth, layer.in_features(), "this is a bug");
@@ -86,45 +115,86 @@ pub(super) fn run(
     }
     let width = layer.out_features();
     let mut output = device.tensor(&[batch, rows, width]);
-    let tasks = tiles(output.data_mut(), grid(rows, width));
-    device.for_each(
-        tasks,
-        || (),
-        |(), mut tile| {
-            let mut depth = 0;
-            for input in inputs {
-                let a = &input.sample(tile.sample)[tile.row * input.width()..];
-                let a = Matrix::rows(a, input.width());
-                let b = packed.from(depth, tile.column);
-                matmul::into_tile(&mut tile, depth > 0, input.width(), a, b);
-                depth += input.width();
-            }
-            finish(device.simd(), &mut tile, packed, epilogue);
-        },
-    );
+    let simd = device.simd();
+    let grid = grid(device, rows, width);
+    let tasks = tiles(output.data_mut(), grid);
+    let scratch = || Scratch::new(device, grid.tile_rows);
+    device.for_each(tasks, scratch, |scratch, mut tile| {
+        let (sample, top, count) = (tile.sample, tile.row, tile.rows);
+        let caller = Caller {
+            rows: |first: usize, depth: Range<usize>, buffer: &mut [f32]| {
+                let rows = top + first..top + count;
+                copy_rows(inputs, sample, rows, depth, buffer);
+            },
+            finish: |row: usize, columns: Range<usize>, values: &mut [f32]| {
+                finish(
+                    simd,
+                    packed,
+                    epilogue,
+                    Place {
+                        sample,
+                        row: top + row,
+                        columns,
+                    },
+                    values,
+                );
+            },
+        };
+        product::into_tile(device.kernels, scratch, &packed.weight, &mut tile, caller);
+    });
     output
 }
 
-fn finish(simd: Simd, tile: &mut Tile<'_>, packed: &PackedMatrix, epilogue: Epilogue<'_>) {
-    let (sample, column, columns) = (tile.sample, tile.column, tile.columns);
-    let bias = packed.bias.as_ref().map(|bias| &bias[column..][..columns]);
-    for row in 0..tile.rows {
-        let position = tile.row + row;
-        // The part of another tensor of the output's shape that lies under this row of the tile.
-        let under = |tensor| row_under(tensor, sample, position, column..column + columns);
-        let values = tile.row_mut(row);
-        if let Some(bias) = bias {
-            simd::add(simd, values, bias);
-        }
-        match epilogue {
-            Epilogue::None => {}
-            Epilogue::Activation(activation) => simd::activate(simd, values, activation),
-            Epilogue::Multiply(other) => simd::multiply(simd, values, under(other)),
-            Epilogue::Residual(residual) => simd::add(simd, values, under(residual)),
-            Epilogue::GateResidual { gate, residual } => {
-                let gate = &gate.row(sample, residual.width())[column..][..columns];
-                simd::gate_add(simd, values, gate, under(residual));
+/// The features `depth` of the inputs' joined rows.
+fn copy_rows(
+    inputs: &[&Tensor],
+    sample: usize,
+    rows: Range<usize>,
+    depth: Range<usize>,
+    buffer: &mut [f32],
+) {
+    let mut start = 0;
+    for input in inputs {
+        let width = input.width();
+        let (from, to) = (depth.start.max(start), depth.end.min(start + width));
+        if from < to {
+            let values = input.sample(sample);
+            let within = from - depth.start..to - depth.start;
+            for (row, target) in rows.clone().zip(buffer.chunks_exact_mut(depth.len())) {
+                let source = &values[row * width + from - start..][..to - from];
+                target[within.clone()].copy_from_slice(source);
             }
+        }
+        start += width;
+    }
+}
+
+/// Which part of a row of the output.
+struct Place {
+    sample: usize,
+    row: usize,
+    columns: Range<usize>,
+}
+
+fn finish(simd: Simd, layer: &Layer, epilogue: Epilogue<'_>, place: Place, values: &mut [f32]) {
+    let Place {
+        sample,
+        row,
+        columns,
+    } = place;
+    // The part of another tensor of the output's shape that lies under these values.
+    let under = |tensor| row_under(tensor, sample, row, columns.clone());
+    if let Some(bias) = &layer.bias {
+        simd::add(simd, values, &bias[columns.clone()]);
+    }
+    match epilogue {
+        Epilogue::None => {}
+        Epilogue::Activation(activation) => simd::activate(simd, values, activation),
+        Epilogue::Multiply(other) => simd::multiply(simd, values, under(other)),
+        Epilogue::Residual(residual) => simd::add(simd, values, under(residual)),
+        Epilogue::GateResidual { gate, residual } => {
+            let gate = &gate.row(sample, residual.width())[columns.clone()];
+            simd::gate_add(simd, values, gate, under(residual));
         }
     }
 }

@@ -1,24 +1,23 @@
-//! f32 on the processor: matrix products by the `gemm` crate, everything else fused around them.
+//! The processor: matrix products by kernels of its own ([`kernels`], [`product`]), everything else
+//! fused around them. Activations and sums are f32; weights are kept as [`WeightFormat`] says.
 //!
-//! **Determinism.** Work is cut into tiles by the shape of one sample alone, never by the number of
-//! threads or the size of the batch; each tile is computed by one thread in one fixed order, and the
-//! matrix library is only ever called single-threaded. So one processor gives the same bytes for any
-//! thread count and any batch. (Two kinds of processors may differ: the library picks its kernels by
-//! the instruction set.)
+//! **Determinism.** Every value is computed in one fixed order that depends on the shape of its own
+//! sample alone, whatever the number of threads, the size of the batch, or how the work is cut into
+//! tiles. So one instruction set gives the same bytes for any thread count and any batch. (Two
+//! instruction sets may differ in the last bits.)
 
+mod aligned;
 mod attention;
 mod conv;
 mod cores;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the drivers that call all of it follow")
-)]
 mod kernels;
 mod linear;
 mod matmul;
 mod norm;
 mod options;
+mod panels;
 mod pool;
+mod product;
 mod simd;
 mod tile;
 
@@ -162,7 +161,7 @@ impl Device for CpuDevice {
     }
 
     fn pack_linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Linear {
-        linear::pack(weight, bias)
+        linear::pack(self, weight, bias)
     }
 
     fn pack_conv2d(

@@ -6,6 +6,8 @@
 
 use std::marker::PhantomData;
 
+use super::kernels::Target;
+
 /// How a sample's `rows` × `columns` output is cut.
 #[derive(Clone, Copy, Debug)]
 pub struct Grid {
@@ -48,6 +50,20 @@ impl Tile<'_> {
         // SAFETY: `tiles` placed the rectangle inside the output, `row` lies in it, and `&mut self`
         // keeps any other view of the rectangle away.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride), self.columns) }
+    }
+
+    /// The block whose upper left corner is there, for a kernel that writes a whole block.
+    ///
+    /// # Panics
+    /// If the corner lies outside.
+    pub fn target(&mut self, row: usize, column: usize, accumulate: bool) -> Target {
+        assert!(row < self.rows && column < self.columns, "this is a bug");
+        Target {
+            // SAFETY: the corner lies in the rectangle, which lies in the output (`tiles`).
+            start: unsafe { self.start.add(row * self.stride + column) },
+            stride: self.stride,
+            accumulate,
+        }
     }
 
     /// The first value, for a matrix product that writes the whole tile.

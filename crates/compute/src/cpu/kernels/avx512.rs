@@ -2,31 +2,65 @@
 //! for A.
 
 use std::arch::x86_64::{
-    __m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_storeu_ps,
+    __m256i, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps,
+    _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
 };
 
-use super::{Isa, Kernels, block::block_product};
+use super::{Isa, Kernels, Source, Target, block::block_products};
 
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx512,
     rows: ROWS,
     columns: COLUMNS,
+    // A chunk of a panel of B is 24 KiB of a first-level cache of 32 (AMD) or 48 (Intel).
+    depth: 192,
     product,
+    product_rows,
+    thin_f32,
+    thin_bf16,
+    widen,
 };
 
-block_product! {
-    #[target_feature(enable = "avx512f")]
+block_products! {
+    features: ["avx512f,avx512bw,avx512dq,avx512vl"],
     rows: 14, vectors: 2, lanes: 16, vector: __m512,
-    zero: _mm512_setzero_ps, load: _mm512_loadu_ps, splat: splat,
-    multiply_add: _mm512_fmadd_ps, add: _mm512_add_ps, store: _mm512_storeu_ps,
+    zero: _mm512_setzero_ps, load: _mm512_loadu_ps, load_bf16: load_bf16, splat: splat,
+    multiply_add: _mm512_fmadd_ps, add: _mm512_add_ps, store: _mm512_storeu_ps, prefetch: prefetch,
 }
 
 /// # Safety
 /// `value` must be valid for a read.
 #[inline]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn splat(value: *const f32) -> __m512 {
     // SAFETY: by the contract.
     _mm512_set1_ps(unsafe { *value })
+}
+
+/// # Safety
+/// `values` must be valid for reads of sixteen values.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn load_bf16(values: *const u16) -> __m512 {
+    // SAFETY: by the contract.
+    let values = unsafe { _mm256_loadu_si256(values.cast::<__m256i>()) };
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(values)))
+}
+
+/// Any address may be prefetched.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn prefetch(value: *const f32) {
+    _mm_prefetch::<_MM_HINT_T0>(value.cast());
+}
+
+/// # Safety
+/// As `Kernels::widen`, and the machine has the instructions of this file.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn widen(stored: *const u16, values: *mut f32, count: usize) {
+    for i in (0..count).step_by(16) {
+        // SAFETY: `count` is a multiple of sixteen, by the contract.
+        unsafe { _mm512_storeu_ps(values.add(i), load_bf16(stored.add(i))) };
+    }
 }

@@ -33,6 +33,36 @@ type Product = unsafe fn(
     accumulate: bool,
 );
 
+/// The same from rows of A.
+type ProductRows = unsafe fn(depth: usize, a: Source<f32>, b: *const f32, c: Target);
+
+/// A few rows of A against several panels of B.
+type Thin<T> =
+    unsafe fn(rows: usize, depth: usize, a: Source<f32>, b: Source<T>, c: Target, panels: usize);
+
+/// A matrix to read, as the kernels see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<T> {
+    /// The first value.
+    pub start: *const T,
+    /// Values from one row (of A) or panel (of B) to the next.
+    pub stride: usize,
+}
+
+/// A matrix to write, as the kernels see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// The first value.
+    pub start: *mut f32,
+    /// Values from one row to the next.
+    pub stride: usize,
+    /// Whether the product is added to what is there.
+    pub accumulate: bool,
+}
+
+/// The most rows of a thin product.
+pub(super) const THIN_ROWS: usize = 4;
+
 /// The kernels of one instruction set.
 #[derive(Debug)]
 pub(super) struct Kernels {
@@ -42,7 +72,14 @@ pub(super) struct Kernels {
     pub rows: usize,
     /// Columns of a block (NR): the width of B's panels.
     pub columns: usize,
+    /// Target chunks of how much the depth is cut, so that a chunk of a panel of B stays in the
+    /// first-level cache.
+    pub depth: usize,
     product: Product,
+    product_rows: ProductRows,
+    thin_f32: Thin<f32>,
+    thin_bf16: Thin<u16>,
+    widen: unsafe fn(stored: *const u16, values: *mut f32, count: usize),
 }
 
 /// Where a block of the output goes.
@@ -95,7 +132,68 @@ impl Kernels {
         unsafe { (self.product)(depth, a, b, c, stride, accumulate) }
     }
 
-    /// The same for slices: `a` is `[depth][self.rows]`, `b` `[depth][self.columns]`.
+    /// The same from rows of A, each `depth` values that follow each other: nothing is to be packed
+    /// where the rows lie near each other already.
+    ///
+    /// # Safety
+    /// `a` must be valid for reads of `self.rows` rows of `depth` values, `b` of
+    /// `depth * self.columns`, and `c` valid for writes (and, if it accumulates, initialised) of
+    /// `self.rows` rows of `self.columns` values, which nothing else touches meanwhile.
+    #[inline]
+    pub unsafe fn product_rows(&self, depth: usize, a: Source<f32>, b: *const f32, c: Target) {
+        // SAFETY: by this function's contract, and `of` as above.
+        unsafe { (self.product_rows)(depth, a, b, c) }
+    }
+
+    /// `rows` rows (1 to [`THIN_ROWS`]) against `panels` panels of B that are read once, as they are
+    /// stored: what a product of few rows costs is the reading of B.
+    ///
+    /// # Safety
+    /// As [`Self::product_rows`] for `rows` rows and the `panels` panels, `b.stride` apart.
+    #[inline]
+    pub unsafe fn thin_f32(
+        &self,
+        rows: usize,
+        depth: usize,
+        a: Source<f32>,
+        b: Source<f32>,
+        c: Target,
+        panels: usize,
+    ) {
+        // SAFETY: by this function's contract, and `of` as above.
+        unsafe { (self.thin_f32)(rows, depth, a, b, c, panels) }
+    }
+
+    /// The same over panels of bf16.
+    ///
+    /// # Safety
+    /// As [`Self::thin_f32`].
+    #[inline]
+    pub unsafe fn thin_bf16(
+        &self,
+        rows: usize,
+        depth: usize,
+        a: Source<f32>,
+        b: Source<u16>,
+        c: Target,
+        panels: usize,
+    ) {
+        // SAFETY: by this function's contract, and `of` as above.
+        unsafe { (self.thin_bf16)(rows, depth, a, b, c, panels) }
+    }
+
+    /// From bf16 to f32; whole panels, so a multiple of `self.columns` values.
+    ///
+    /// # Panics
+    /// If the slices differ in length, or are no whole panels.
+    pub fn widen(&self, stored: &[u16], values: &mut [f32]) {
+        assert_eq!(stored.len(), values.len(), "this is a bug");
+        assert_eq!(stored.len() % self.columns, 0, "this is a bug");
+        // SAFETY: just checked; `self.columns` is a multiple of every kernel's vector.
+        unsafe { (self.widen)(stored.as_ptr(), values.as_mut_ptr(), stored.len()) }
+    }
+
+    /// The same as [`Self::product`] for slices: `a` is `[depth][self.rows]`, `b` `[depth][self.columns]`.
     ///
     /// # Panics
     /// If the panels are not of one depth, or the block does not hold its last value.

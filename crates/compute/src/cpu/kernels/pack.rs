@@ -43,23 +43,9 @@ pub fn interleave(panel: &mut [f32], width: usize, rows: Rows<'_>) {
     }
 }
 
-/// The rows become the rows of the panel: `panel[d] = rows[d][..columns]`, then zeros. For a B that
-/// lies as `(depth, columns)`, as the values of an attention do; `rows.count` is the depth.
-///
-/// # Panics
-/// If `columns` is more than `width`, a row ends early, or the panel is not of the rows' number.
-pub fn copy(panel: &mut [f32], width: usize, rows: Rows<'_>, columns: usize) {
-    assert_eq!(panel.len(), rows.count * width, "this is a bug");
-    for (depth, slots) in panel.chunks_exact_mut(width).enumerate() {
-        let (filled, rest) = slots.split_at_mut(columns);
-        filled.copy_from_slice(rows.row(depth, columns));
-        rest.fill(0.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Rows, copy, interleave};
+    use super::{Rows, interleave};
 
     const ROWS: Rows<'_> = Rows {
         data: &[1.0, 2.0, 9.0, 3.0, 4.0],
@@ -72,8 +58,5 @@ mod tests {
         let mut panel = [f32::NAN; 6];
         interleave(&mut panel, 3, ROWS);
         assert_eq!(panel, [1.0, 3.0, 0.0, 2.0, 4.0, 0.0]);
-        let mut panel = [f32::NAN; 6];
-        copy(&mut panel, 3, ROWS, 2);
-        assert_eq!(panel, [1.0, 2.0, 0.0, 3.0, 4.0, 0.0]);
     }
 }

@@ -1,22 +1,28 @@
 //! Plain Rust for any processor: blocks of 4 × 8, which the compiler keeps in the sixteen registers of
 //! four values that the oldest x86-64 and every ARMv8 have.
 
-use super::{Isa, Kernels, block::block_product};
+use super::{Isa, Kernels, Source, Target, block::block_products};
 
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Portable,
     rows: ROWS,
     columns: COLUMNS,
+    depth: 256,
     product,
+    product_rows,
+    thin_f32,
+    thin_bf16,
+    widen,
 };
 
 /// Four values that stand for a vector register.
 type Lanes = [f32; 4];
 
-block_product! {
+block_products! {
+    features: [],
     rows: 4, vectors: 2, lanes: 4, vector: Lanes,
-    zero: zero, load: load, splat: splat,
-    multiply_add: multiply_add, add: add, store: store,
+    zero: zero, load: load, load_bf16: load_bf16, splat: splat,
+    multiply_add: multiply_add, add: add, store: store, prefetch: prefetch,
 }
 
 #[inline(always)]
@@ -57,4 +63,25 @@ fn add(a: Lanes, b: Lanes) -> Lanes {
 unsafe fn store(target: *mut f32, values: Lanes) {
     // SAFETY: by the contract.
     unsafe { target.cast::<Lanes>().write(values) }
+}
+
+/// # Safety
+/// `values` must be valid for reads of four values.
+#[inline(always)]
+unsafe fn load_bf16(values: *const u16) -> Lanes {
+    // SAFETY: by the contract.
+    let values = unsafe { values.cast::<[u16; 4]>().read() };
+    values.map(|value| f32::from_bits(u32::from(value) << 16))
+}
+
+#[inline(always)]
+fn prefetch(_: *const f32) {}
+
+/// # Safety
+/// As `Kernels::widen`.
+unsafe fn widen(stored: *const u16, values: *mut f32, count: usize) {
+    for i in (0..count).step_by(4) {
+        // SAFETY: `count` is a multiple of four, by the contract.
+        unsafe { store(values.add(i), load_bf16(stored.add(i))) };
+    }
 }

@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Block, Isa, Kernels};
+use super::{Block, Isa, Kernels, Source, THIN_ROWS, Target};
 
 /// The tables under test, and a loud word about those that are not.
 fn tables() -> Vec<&'static Kernels> {
@@ -78,6 +78,101 @@ fn what_is_not_finite_reaches_its_row_and_column_and_no_other() {
                 (1, _) => assert!(found.is_nan(), "{}", kernels.isa),
                 (_, 2) => assert_eq!(*found, f32::INFINITY, "{}", kernels.isa),
                 _ => assert_eq!(*found, 9.0, "{}", kernels.isa),
+            }
+        }
+    }
+}
+
+/// The block product, as the others must give it to the bit: `[rows][panels * columns]`.
+fn expected(kernels: &Kernels, rows: &[f32], b: &[f32], depth: usize, start: f32) -> Vec<f32> {
+    let (height, width) = (rows.len() / depth, kernels.columns);
+    let panels = b.len() / (depth * width);
+    let mut c = vec![f32::NAN; height * panels * width];
+    for row in 0..height {
+        // The row alone in a block of copies.
+        let a: Vec<f32> = (0..depth * kernels.rows)
+            .map(|i| rows[row * depth + i / kernels.rows])
+            .collect();
+        for panel in 0..panels {
+            let mut block = vec![start; kernels.rows * width];
+            let b = &b[panel * depth * width..][..depth * width];
+            let target = Block {
+                values: &mut block,
+                stride: width,
+                accumulate: true,
+            };
+            kernels.product_into(&a, b, target);
+            c[(row * panels + panel) * width..][..width].copy_from_slice(&block[..width]);
+        }
+    }
+    c
+}
+
+#[test]
+fn products_of_rows_and_thin_products_agree_with_blocks_to_the_bit() {
+    let mut rng = StdRng::seed_from_u64(rand::rng().random());
+    for kernels in tables() {
+        for depth in [1, 5, 64, 131] {
+            let width = kernels.columns;
+            let rows = values(&mut rng, kernels.rows * depth);
+            let panel = values(&mut rng, depth * width);
+            let mut c = vec![0.25; kernels.rows * (width + 1)];
+            let a = Source {
+                start: rows.as_ptr(),
+                stride: depth,
+            };
+            let target = Target {
+                start: c.as_mut_ptr(),
+                stride: width + 1,
+                accumulate: true,
+            };
+            // SAFETY: the vectors were made for these sizes.
+            unsafe { kernels.product_rows(depth, a, panel.as_ptr(), target) };
+            let block = expected(kernels, &rows, &panel, depth, 0.25);
+            for (found, expected) in c.chunks(width + 1).zip(block.chunks(width)) {
+                assert_eq!(&found[..width], expected, "{}: product_rows", kernels.isa);
+                assert_eq!(found[width], 0.25, "{}: beside the block", kernels.isa);
+            }
+        }
+    }
+}
+
+#[test]
+fn thin_products_read_f32_and_bf16_and_leave_the_rest_alone() {
+    let mut rng = StdRng::seed_from_u64(rand::rng().random());
+    for kernels in tables() {
+        for (rows, panels) in (1..=THIN_ROWS).flat_map(|r| (1..=9).map(move |p| (r, p))) {
+            let (depth, width) = (37, kernels.columns);
+            let a_values = values(&mut rng, rows * depth);
+            let stored: Vec<u16> = (0..panels * depth * width)
+                .map(|_| (rng.random_range(-1.0_f32..1.0).to_bits() >> 16) as u16)
+                .collect();
+            let mut b_values = vec![f32::NAN; stored.len()];
+            kernels.widen(&stored, &mut b_values);
+            let block = expected(kernels, &a_values, &b_values, depth, 0.0);
+            for bf16 in [false, true] {
+                let mut c = vec![f32::NAN; rows * panels * width];
+                let a = Source {
+                    start: a_values.as_ptr(),
+                    stride: depth,
+                };
+                let stride = depth * width;
+                let target = Target {
+                    start: c.as_mut_ptr(),
+                    stride: panels * width,
+                    accumulate: false,
+                };
+                // SAFETY: the vectors were made for these sizes.
+                unsafe {
+                    if bf16 {
+                        let start = stored.as_ptr();
+                        kernels.thin_bf16(rows, depth, a, Source { start, stride }, target, panels);
+                    } else {
+                        let start = b_values.as_ptr();
+                        kernels.thin_f32(rows, depth, a, Source { start, stride }, target, panels);
+                    }
+                }
+                assert_eq!(c, block, "{}: {rows} rows, {panels} panels", kernels.isa);
             }
         }
     }

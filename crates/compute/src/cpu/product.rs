@@ -1,0 +1,229 @@
+//! The one driver of matrix products: a tile of the output from packed panels of B and rows of A that
+//! the caller supplies chunk by chunk (it may read them, join them, gather them), with the caller's
+//! last touch while the tile is in the cache.
+//!
+//! The loops are those of Goto and van de Geijn 2008: a chunk of the tile's rows of A stays in the
+//! second-level cache, a chunk of one panel of B in the first-level cache, the sums in registers.
+//! Tiles may be cut in any way: no bit depends on it (see [`kernels`](super::kernels)).
+#![expect(
+    unsafe_code,
+    reason = "the kernels write blocks of a tile, which slices cannot express"
+)]
+
+use std::ops::Range;
+
+use super::{
+    CpuDevice,
+    kernels::{Kernels, Source, THIN_ROWS, Target},
+    panels::{Panels, Stored},
+    tile::Tile,
+};
+use crate::workspace::Buffer;
+
+/// Rows of a tile at most: with chunks of 256 they take 192 KiB of a second-level cache.
+pub const TILE_ROWS: usize = 192;
+
+/// Columns after which the caller gets its turn: 192 rows of 128 columns are 96 KiB.
+const STRIP_COLUMNS: usize = 128;
+
+/// Up to how many rows a product costs as much as the reading of B: twice [`THIN_ROWS`].
+pub const FEW_ROWS: usize = 8;
+
+/// A thread's buffers, kept from tile to tile.
+pub struct Scratch {
+    /// A chunk of the tile's rows, `[rows][depth of the chunk]`.
+    a: Buffer,
+    /// A chunk of a panel of B, if it is not stored as f32.
+    b: Buffer,
+    /// A block at the edge of the tile, or a strip of a thin one.
+    block: Buffer,
+}
+
+impl Scratch {
+    /// For tiles of up to `tile_rows` rows.
+    pub fn new(device: &CpuDevice, tile_rows: usize) -> Self {
+        let Kernels {
+            rows,
+            columns,
+            depth,
+            ..
+        } = *device.kernels;
+        let strip = STRIP_COLUMNS.max(columns);
+        Self {
+            a: device.scratch(tile_rows.next_multiple_of(rows) * depth),
+            b: device.scratch(columns * depth),
+            block: device.scratch((rows * columns).max(THIN_ROWS * strip)),
+        }
+    }
+}
+
+/// What a caller brings to a product.
+pub struct Caller<F, E> {
+    /// `rows(first row of the tile, depth, buffer)` fills the buffer, `[rows][depth.len()]`, with
+    /// consecutive rows of A from that one on.
+    pub rows: F,
+    /// `finish(row of the tile, columns of the output, values)` makes the output's values of the sums.
+    pub finish: E,
+}
+
+/// `tile = A · B`, then `finish` on every value once.
+pub fn into_tile(
+    kernels: &Kernels,
+    scratch: &mut Scratch,
+    b: &Panels,
+    tile: &mut Tile<'_>,
+    mut caller: Caller<
+        impl FnMut(usize, Range<usize>, &mut [f32]),
+        impl FnMut(usize, Range<usize>, &mut [f32]),
+    >,
+) {
+    assert_eq!(tile.column % kernels.columns, 0, "this is a bug");
+    let panels =
+        tile.column / kernels.columns..(tile.column + tile.columns).div_ceil(kernels.columns);
+    let strip = (STRIP_COLUMNS / kernels.columns).max(1);
+    for chunk in b.chunks() {
+        (caller.rows)(0, chunk.clone(), &mut scratch.a[..tile.rows * chunk.len()]);
+        for first in panels.clone().step_by(strip) {
+            let strip = first..panels.end.min(first + strip);
+            if tile.rows <= FEW_ROWS {
+                thin(kernels, scratch, b, tile, &chunk, strip.clone());
+            } else {
+                for panel in strip.clone() {
+                    one_panel(kernels, scratch, b, tile, &chunk, panel);
+                }
+            }
+            if chunk.end == b.depth {
+                finish_strip(kernels, tile, strip, &mut caller.finish);
+            }
+        }
+    }
+}
+
+fn finish_strip(
+    kernels: &Kernels,
+    tile: &mut Tile<'_>,
+    strip: Range<usize>,
+    finish: &mut impl FnMut(usize, Range<usize>, &mut [f32]),
+) {
+    let end = (strip.end * kernels.columns).min(tile.column + tile.columns);
+    let columns = strip.start * kernels.columns..end;
+    let within = columns.start - tile.column..columns.end - tile.column;
+    for row in 0..tile.rows {
+        finish(row, columns.clone(), &mut tile.row_mut(row)[within.clone()]);
+    }
+}
+
+/// One chunk of one panel of B with all rows of the tile.
+fn one_panel(
+    kernels: &Kernels,
+    scratch: &mut Scratch,
+    b: &Panels,
+    tile: &mut Tile<'_>,
+    chunk: &Range<usize>,
+    panel: usize,
+) {
+    let Scratch {
+        a,
+        b: decoded,
+        block,
+    } = scratch;
+    let values = b.decoded(chunk, panel, decoded);
+    let column = panel * kernels.columns - tile.column;
+    let whole_columns = column + kernels.columns <= tile.columns;
+    let accumulate = chunk.start > 0;
+    for row in (0..tile.rows).step_by(kernels.rows) {
+        let a = rows_of(a, row, kernels.rows, chunk.len());
+        if whole_columns && row + kernels.rows <= tile.rows {
+            let c = tile.target(row, column, accumulate);
+            // SAFETY: `a` has room for whole blocks of rows (what lies behind the tile's rows is
+            // anything, and reaches no value of the tile), the panel is of this depth, and the block
+            // lies within the tile, which is borrowed mutably.
+            unsafe { kernels.product_rows(chunk.len(), a, values.as_ptr(), c) };
+        } else {
+            let c = Target {
+                start: block.as_mut_ptr(),
+                stride: kernels.columns,
+                accumulate: false,
+            };
+            // SAFETY: as above; the scratch holds a whole block.
+            unsafe { kernels.product_rows(chunk.len(), a, values.as_ptr(), c) };
+            let rows = row..tile.rows.min(row + kernels.rows);
+            let columns = column..tile.columns.min(column + kernels.columns);
+            add_block(tile, rows, columns, block, kernels.columns, accumulate);
+        }
+    }
+}
+
+/// A chunk of some panels of B with the few rows that the tile has.
+fn thin(
+    kernels: &Kernels,
+    scratch: &mut Scratch,
+    b: &Panels,
+    tile: &mut Tile<'_>,
+    chunk: &Range<usize>,
+    panels: Range<usize>,
+) {
+    let Scratch { a, block, .. } = scratch;
+    let stride = panels.len() * kernels.columns;
+    let stored = b.range(chunk, panels.clone());
+    let panel = chunk.len() * kernels.columns;
+    let column = panels.start * kernels.columns - tile.column;
+    let columns = column..tile.columns.min(column + stride);
+    let accumulate = chunk.start > 0;
+    for row in (0..tile.rows).step_by(THIN_ROWS) {
+        let rows = row..tile.rows.min(row + THIN_ROWS);
+        let a = rows_of(a, row, rows.len(), chunk.len());
+        let c = Target {
+            start: block.as_mut_ptr(),
+            stride,
+            accumulate: false,
+        };
+        let (count, depth) = (rows.len(), chunk.len());
+        match b.stored() {
+            Stored::F32(values) => {
+                let b = Source {
+                    start: values[stored.clone()].as_ptr(),
+                    stride: panel,
+                };
+                // SAFETY: `a` holds these rows, the slice these panels, the scratch these columns.
+                unsafe { kernels.thin_f32(count, depth, a, b, c, panels.len()) }
+            }
+            Stored::Bf16(values) => {
+                let b = Source {
+                    start: values[stored.clone()].as_ptr(),
+                    stride: panel,
+                };
+                // SAFETY: as above.
+                unsafe { kernels.thin_bf16(count, depth, a, b, c, panels.len()) }
+            }
+        }
+        add_block(tile, rows, columns.clone(), block, stride, accumulate);
+    }
+}
+
+/// `count` rows of `depth` values each, from row `row` on.
+fn rows_of(a: &[f32], row: usize, count: usize, depth: usize) -> Source<f32> {
+    Source {
+        start: a[row * depth..][..count * depth].as_ptr(),
+        stride: depth,
+    }
+}
+
+/// The part of a scratch block that lies within the tile goes there.
+fn add_block(
+    tile: &mut Tile<'_>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    block: &[f32],
+    stride: usize,
+    accumulate: bool,
+) {
+    for (row, sums) in rows.zip(block.chunks_exact(stride)) {
+        let values = &mut tile.row_mut(row)[columns.clone()];
+        if accumulate {
+            values.iter_mut().zip(sums).for_each(|(v, sum)| *v += sum);
+        } else {
+            values.copy_from_slice(&sums[..values.len()]);
+        }
+    }
+}
