@@ -1,4 +1,4 @@
-//! `tintype bench …`: what the service costs on this machine.
+//! `tintype bench …`: what the service costs on this machine, and how fast it computes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,17 +6,20 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use tintype_bench::{Keys, Only, Options, Remote, bench_in_process, bench_remote, run_clients};
+use tintype_speed::SpeedCommand;
 
 use crate::settings::default_data_folder;
 
 /// The hidden word that makes this program the clients of a measurement.
 const CLIENTS: &str = "clients";
 
-/// Measure what the service costs.
+/// Measure what the service costs and how fast it computes.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Measure the task API: processor time and latency of runs and of questions about them.
     Api(Box<ApiArguments>),
+    #[command(flatten)]
+    Speed(SpeedCommand),
     /// Be the clients of a measurement.
     #[command(name = CLIENTS, hide = true)]
     Clients,
@@ -95,6 +98,7 @@ impl BenchCommand {
     pub fn run(self) -> anyhow::Result<()> {
         let arguments = match self {
             Self::Api(arguments) => arguments,
+            Self::Speed(command) => return command.run(),
             Self::Clients => return run_clients(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -59,7 +59,7 @@ enum Command {
     ///
     /// Nothing is changed, and a server may run meanwhile. The status is 1 if something is wrong.
     Doctor(doctor::DoctorArguments),
-    /// Measure what the service costs on this machine.
+    /// Measure what the service costs on this machine, and how fast it computes.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
     /// See and repeat the reports that were sent to callback addresses.

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bench;
+mod bench_speed;
 mod client;
 mod commands;
 mod faults;
