@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::data_folder::DataFolder;
 use crate::settings::{Overrides, Settings};
 
+mod engines;
 mod machine;
 mod storage;
 
@@ -112,7 +113,8 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         machine::threads(settings.threads),
         machine::memory(),
     ];
-    findings.extend(machine::models(settings));
+    findings.extend(engines::tools(settings));
+    findings.extend(engines::provider(settings));
     findings.push(machine::public_url(settings));
     findings.push(machine::clock());
     findings

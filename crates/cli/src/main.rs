@@ -10,6 +10,7 @@ mod bench;
 mod data_folder;
 mod doctor;
 mod edit;
+mod engine_settings;
 mod generate;
 mod greeting;
 mod logs;

@@ -1,16 +1,15 @@
-//! Which model draws for which tool. Tools that name the same model share one engine.
+//! Which engine draws for which tool, with which model. Tools that name the same share it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tintype_catalog::Catalog;
-use tintype_domain::ToolSlug;
-use tintype_engine::Engine;
 use tintype_engine::native::{DeviceOptions, ModelSource, NativeEngine};
+use tintype_engine::{AbsentEngine, Breaker, Chain, Engine, Link};
 use tintype_service::worker::Engines;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
 
 /// The model that ships inside the program.
 pub const BUNDLED: &str = "nano";
@@ -22,30 +21,21 @@ pub struct Models {
 }
 
 impl Models {
-    /// Opens every model that a tool needs. Blocks until all are loaded.
+    /// Opens every model that a tool needs. Blocks until all are loaded. One that cannot be opened
+    /// is passed over if another engine stands in for it.
     ///
     /// # Errors
-    /// The first model that cannot be opened, with the reason.
+    /// A tool for which nothing can be opened, with the reason.
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let own: HashMap<ToolSlug, &str> = settings.tool_models().collect();
-        let options = DeviceOptions {
-            threads: settings.threads.unwrap_or(0),
-            ..DeviceOptions::default()
-        };
-        let mut opened: Vec<(&str, Arc<dyn Engine>)> = Vec::new();
+        let mut opening = Opening::of(settings);
         let mut engines = Engines::new();
         for tool in Catalog::builtin().tools() {
-            let name = own.get(&tool.slug()).copied().unwrap_or(&settings.model);
-            if !opened.iter().any(|(known, _)| *known == name) {
-                opened.push((name, open(name, options)?));
-            }
-            let shared = opened.iter().find(|(known, _)| *known == name);
-            engines.extend(shared.map(|(_, engine)| (tool.slug(), engine.clone())));
+            let sources = settings.sources(&tool.slug());
+            engines.insert(tool.slug(), opening.chain(&sources)?);
         }
-        let descriptions = opened.iter().map(|(name, _)| describe(name)).collect();
         Ok(Self {
             engines,
-            descriptions,
+            descriptions: opening.members.iter().map(Member::description).collect(),
         })
     }
 
@@ -60,17 +50,122 @@ impl Models {
     }
 }
 
-fn open(name: &str, options: DeviceOptions) -> anyhow::Result<Arc<dyn Engine>> {
+/// An engine that was opened, or could not be.
+struct Member {
+    source: Source,
+    link: Link,
+    label: String,
+    missing: Option<String>,
+}
+
+impl Member {
+    fn description(&self) -> String {
+        match &self.missing {
+            None => self.label.clone(),
+            Some(reason) => format!("{} (NOT available: {reason})", self.label),
+        }
+    }
+}
+
+/// What has been opened so far.
+struct Opening<'a> {
+    settings: &'a Settings,
+    members: Vec<Member>,
+    chains: Vec<(Vec<Source>, Arc<dyn Engine>)>,
+}
+
+impl<'a> Opening<'a> {
+    fn of(settings: &'a Settings) -> Self {
+        Self {
+            settings,
+            members: Vec::new(),
+            chains: Vec::new(),
+        }
+    }
+
+    /// The engine that asks these, in their order. Equal orders are one engine: its places count
+    /// once.
+    fn chain(&mut self, sources: &[Source]) -> anyhow::Result<Arc<dyn Engine>> {
+        if let Some((_, known)) = self.chains.iter().find(|(known, _)| known == sources) {
+            return Ok(known.clone());
+        }
+        let mut links = Vec::new();
+        let mut missing = Vec::new();
+        for source in sources {
+            let member = self.member(source);
+            links.push(member.link.clone());
+            missing.extend(member.missing.clone());
+        }
+        if missing.len() == links.len() {
+            return Err(anyhow!(missing.join("; ")));
+        }
+        for reason in missing {
+            tracing::warn!("{reason}; the other engine draws in its place");
+        }
+        let chain: Arc<dyn Engine> = match (sources, links.as_slice()) {
+            // What only ever ends with the program needs no breaker.
+            ([Source::Local(_)], [link]) => link.engine.clone(),
+            _ => Arc::new(Chain::new(links, Instant::now)),
+        };
+        self.chains.push((sources.to_vec(), chain.clone()));
+        Ok(chain)
+    }
+
+    fn member(&mut self, source: &Source) -> &Member {
+        let known = self
+            .members
+            .iter()
+            .position(|member| member.source == *source);
+        let index = known.unwrap_or_else(|| {
+            self.members.push(self.open(source));
+            self.members.len() - 1
+        });
+        &self.members[index]
+    }
+
+    fn open(&self, source: &Source) -> Member {
+        let opened: anyhow::Result<Arc<dyn Engine>> = match source {
+            Source::Local(name) => open_local(name, self.settings),
+            Source::Bfl => self
+                .settings
+                .bfl
+                .engine()
+                .map(|engine| Arc::new(engine) as _),
+        };
+        let missing = opened.as_ref().err().map(|error| format!("{error:#}"));
+        let engine = opened.unwrap_or_else(|error| {
+            let message = format!("{error:#}.");
+            Arc::new(AbsentEngine::new(source.to_string(), message))
+        });
+        Member {
+            source: source.clone(),
+            link: Link {
+                engine,
+                breaker: Arc::new(Breaker::new(source.to_string())),
+            },
+            label: describe(source, self.settings),
+            missing,
+        }
+    }
+}
+
+fn open_local(name: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Engine>> {
+    let options = DeviceOptions {
+        threads: settings.threads.unwrap_or(0),
+        ..DeviceOptions::default()
+    };
     let Ok(source) = name.parse::<ModelSource>();
     let engine = NativeEngine::start(source, options)
         .with_context(|| format!("cannot open the model {name}"))?;
     Ok(Arc::new(engine))
 }
 
-fn describe(name: &str) -> String {
-    if name == BUNDLED {
-        "nano (bundled: small, for trying the service)".to_owned()
-    } else {
-        name.to_owned()
+fn describe(source: &Source, settings: &Settings) -> String {
+    match source {
+        Source::Local(name) if name == BUNDLED => {
+            "nano (bundled: small, for trying the service)".to_owned()
+        }
+        Source::Local(name) => name.clone(),
+        Source::Bfl => format!("bfl ({})", settings.bfl.host()),
     }
 }

@@ -57,12 +57,18 @@ flag over both:
 
   listen = \"127.0.0.1:8787\"
   model = \"nano\"
+  engine = \"flux\"         # or \"bfl\", or several in an order: [\"flux\", \"bfl\"]
   allowed_private_targets = []             # networks and hosts for input images
   danger_allow_private_addresses = false   # input images from any private address
   trusted_proxies = []                     # networks whose X-Forwarded-For is believed
 
   [tools.\"black-forest-labs/flux-kontext-max\"]
   model = \"/models/FLUX.1-Kontext-dev\"
+  engine = [\"flux\", \"bfl\"]
+
+  [bfl]                  # Black Forest Labs
+  base_url = \"https://api.bfl.ai\"
+  key_env = \"BFL_API_KEY\" # the variable that holds the key
 
   [limits]
   body_bytes = 33554432

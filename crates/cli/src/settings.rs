@@ -2,6 +2,7 @@
 //! (`TINTYPE_…`), then flags. The later one wins.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use tintype_catalog::Catalog;
 use tintype_domain::ToolSlug;
+use tintype_engine::bfl;
 use tintype_server::Limits;
 use tintype_service::{AllowedTargets, GuardConfig, Networks, ServiceConfig};
 use url::Url;
 
+use crate::engine_settings::{BflSettings, EngineName, EngineOrder};
 use crate::retention::RetentionSettings;
 
 /// The configuration file that is read without being named, in the working folder or in the data
@@ -37,6 +40,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// `nano`, or a diffusers folder.
     pub model: String,
+    /// The engines that draw, in the order in which they are asked.
+    pub engine: EngineOrder,
     /// Threads of the engine; all cores when not given.
     pub threads: Option<usize>,
     /// Networks and hosts outside the public internet that clients may name.
@@ -53,6 +58,8 @@ pub struct Settings {
     pub fetch: FetchSettings,
     /// For how long things are kept.
     pub retention: RetentionSettings,
+    /// How Black Forest Labs are reached.
+    pub bfl: BflSettings,
 }
 
 /// What may differ from tool to tool.
@@ -61,6 +68,26 @@ pub struct Settings {
 pub struct ToolSettings {
     /// `nano`, or a diffusers folder.
     pub model: Option<String>,
+    /// The engines that draw, in the order in which they are asked.
+    pub engine: Option<EngineOrder>,
+}
+
+/// Where a tool's pictures come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// This program, with a model.
+    Local(String),
+    /// Black Forest Labs.
+    Bfl,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local(model) => model,
+            Self::Bfl => bfl::ENGINE_NAME,
+        })
+    }
 }
 
 /// How pictures are fetched.
@@ -90,6 +117,7 @@ impl Default for Settings {
             data: default_data_folder(),
             public_url: None,
             model: crate::models::BUNDLED.to_owned(),
+            engine: EngineOrder::default(),
             threads: None,
             allowed_private_targets: Vec::new(),
             danger_allow_private_addresses: false,
@@ -98,6 +126,7 @@ impl Default for Settings {
             limits: Limits::default(),
             fetch: FetchSettings::default(),
             retention: RetentionSettings::default(),
+            bfl: BflSettings::default(),
         }
     }
 }
@@ -209,14 +238,30 @@ impl Settings {
             bail!("threads must be at least 1");
         }
         self.retention.policy()?;
-        Ok(())
+        self.engine.check()?;
+        for (name, tool) in &self.tools {
+            let order = tool.engine.as_ref();
+            order
+                .map_or(Ok(()), EngineOrder::check)
+                .context(name.clone())?;
+        }
+        self.bfl.check()
     }
 
-    /// The model of each tool that has one of its own.
-    pub fn tool_models(&self) -> impl Iterator<Item = (ToolSlug, &str)> {
-        self.tools
-            .iter()
-            .filter_map(|(name, tool)| Some((slug(name)?, tool.model.as_deref()?)))
+    /// Where a tool's pictures come from, in the order in which it is tried.
+    pub fn sources(&self, tool: &ToolSlug) -> Vec<Source> {
+        let own = self.tools.get(&tool.to_string());
+        let model = own
+            .and_then(|own| own.model.as_ref())
+            .unwrap_or(&self.model);
+        let order = own
+            .and_then(|own| own.engine.as_ref())
+            .unwrap_or(&self.engine);
+        let source = |name: &EngineName| match name {
+            EngineName::Flux => Source::Local(model.clone()),
+            EngineName::Bfl => Source::Bfl,
+        };
+        order.0.iter().map(source).collect()
     }
 
     /// What the service needs to know.
@@ -291,6 +336,7 @@ mod tests {
         allowed_private_targets = ["10.0.0.0/8", "pictures.internal"]
         [tools."black-forest-labs/flux-kontext-max"]
         model = "/models/kontext"
+        engine = ["bfl", "flux"]
         [limits]
         connections = 7
         [fetch]
@@ -329,9 +375,13 @@ mod tests {
         let targets = ["10.0.0.0/8", "pictures.internal"];
         let targets = AllowedTargets::parse(targets).expect("targets");
         assert_eq!(config.guard.allowed, targets);
-        let models: Vec<_> = settings.tool_models().collect();
-        let kontext = ToolSlug::new("black-forest-labs", "flux-kontext-max");
-        assert_eq!(models, [(kontext, "/models/kontext")]);
+        let of = |model| settings.sources(&ToolSlug::new("black-forest-labs", model));
+        let local = |name: &str| Source::Local(name.to_owned());
+        assert_eq!(
+            of("flux-kontext-max"),
+            [Source::Bfl, local("/models/kontext")]
+        );
+        assert_eq!(of("flux-pro-1.1"), [local("nano")]);
     }
 
     #[test]
@@ -358,7 +408,22 @@ mod tests {
             "{proxies}"
         );
         assert!(failure("public_url = \"pictures.example\"").contains("public-url"));
+        assert!(failure("engine = []").contains("names no engine"));
+        assert!(failure("engine = [\"bfl\", \"bfl\"]").contains("twice"));
+        assert!(failure("engine = \"gpu\"").contains("engine"));
+        assert!(failure("[bfl]\nbase_url = \"http://api.bfl.ai\"").contains("base_url"));
         assert!(failure("[tools.\"a/b\"]\nmodel = \"x\"").contains("there is no tool \"a/b\""));
+    }
+
+    #[test]
+    fn every_file_to_copy_is_one_that_works() {
+        let page = include_str!("../../../docs/configuration.md");
+        let files: Vec<_> = page.split("```toml").skip(1).collect();
+        assert!(files.len() >= 4, "{}", files.len());
+        for file in files {
+            let (file, _) = file.split_once("```").expect("its end");
+            load(file, Overrides::default()).expect(file);
+        }
     }
 
     #[test]

@@ -1,12 +1,8 @@
 //! The machine and the settings.
 
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tintype_catalog::Catalog;
-
 use super::Finding;
-use crate::models::BUNDLED;
 use crate::settings::Settings;
 
 /// The first of January 2026: no clock is right that shows less.
@@ -72,26 +68,6 @@ pub(super) fn memory() -> Finding {
         return finding.note("that is little even for the bundled model: end other programs");
     }
     finding
-}
-
-/// One line for each tool.
-pub(super) fn models(settings: &Settings) -> Vec<Finding> {
-    let own: std::collections::HashMap<_, _> = settings.tool_models().collect();
-    let catalog = Catalog::builtin();
-    let tools = catalog.tools().iter().map(|tool| tool.slug());
-    tools
-        .map(|tool| {
-            let model = own.get(&tool).copied().unwrap_or(&settings.model);
-            let finding = Finding::ok("model", format!("{tool} draws with {model}"));
-            if model == BUNDLED || Path::new(model).join("model_index.json").is_file() {
-                return finding;
-            }
-            finding.wrong(format!(
-                "{model} is not a folder in diffusers layout (it has no model_index.json); name \
-                 one with --model, or {BUNDLED}"
-            ))
-        })
-        .collect()
 }
 
 pub(super) fn public_url(settings: &Settings) -> Finding {

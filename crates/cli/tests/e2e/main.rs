@@ -14,6 +14,7 @@ mod guarded;
 mod kill;
 mod limits;
 mod metadata;
+mod provider;
 mod secrets;
 mod seeds;
 mod server;
