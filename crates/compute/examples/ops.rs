@@ -156,8 +156,9 @@ fn convolution(device: &CpuDevice, report: &Report) {
         (128, 16, 16),
         (128, 16, 3),
         (64, 32, 32),
-        (256, 128, 128),
-        (128, 512, 512),
+        (512, 128, 128),
+        (512, 256, 256),
+        (256, 512, 512),
     ] {
         let name = format!("conv 3x3 {inputs} -> {outputs} @ {side}");
         if !report.wants(&name) {

@@ -4,9 +4,9 @@
 //! (configuration, files, ids) before it gets here. Every device promises that **the bytes of a
 //! sample's result depend neither on the other samples of the batch nor on the number of threads**.
 
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, ops::Range};
 
-use crate::{StoredMatrix, Tensor};
+use crate::{Convolution, GroupSums, StoredMatrix, Strip, Target, Tensor};
 
 /// What computes: weights are packed by a device and used only with that device.
 pub trait Device: Send + Sync + fmt::Debug {
@@ -42,7 +42,33 @@ pub trait Device: Send + Sync + fmt::Debug {
     }
 
     /// A convolution over `(batch, height, width, in)`, plus `residual` of the output's shape.
-    fn conv2d(&self, layer: &Conv2d, input: &Tensor, residual: Option<&Tensor>) -> Tensor;
+    fn conv2d(&self, layer: &Conv2d, input: &Tensor, residual: Option<&Tensor>) -> Tensor {
+        let shape = layer.output_shape(input);
+        let mut output = match residual {
+            Some(residual) => residual.clone(),
+            None => self.tensor(&shape),
+        };
+        let convolution = Convolution {
+            layer,
+            input: Strip::whole(input),
+            norm: None,
+            rows: 0..shape[1],
+        };
+        let target = Target {
+            tensor: &mut output,
+            first_row: 0,
+            add: residual.is_some(),
+        };
+        self.convolve(&convolution, target);
+        output
+    }
+
+    /// Some rows of a convolution, with what is fused into it. The same rows get the same bits,
+    /// whichever strips they are computed in.
+    fn convolve(&self, convolution: &Convolution<'_>, target: Target<'_>);
+
+    /// Adds the rows of `strip`, which follow those added before, to the sums of a group norm.
+    fn add_group_sums(&self, sums: &mut GroupSums, strip: &Tensor);
 
     /// Self-attention over the joined sequence of all segments. Returns one
     /// `(batch, segment_sequence, heads * head_dim)` tensor per segment.
@@ -339,6 +365,19 @@ impl Conv2d {
             geometry,
             packed: Packed(Box::new(packed)),
         }
+    }
+
+    /// Strips of an output begin at multiples of this many rows: devices may compute rows in groups.
+    pub const ROW_STEP: usize = 4;
+
+    /// The rows of an input of `height` rows that the output's `rows` are computed from.
+    pub fn input_rows(&self, rows: &Range<usize>, height: usize) -> Range<usize> {
+        let grow = if self.geometry.upsample { 2 } else { 1 };
+        let (stride, top) = (self.geometry.stride, self.geometry.padding.top);
+        let first = (rows.start * stride).saturating_sub(top);
+        let end = (rows.end.max(1) - 1) * stride + self.kernel;
+        let end = end.saturating_sub(top).min(height * grow);
+        first / grow..end.div_ceil(grow).max(first / grow)
     }
 
     /// The side of the square kernel.

@@ -4,8 +4,8 @@
 //! that device's. Written to be read next to the formula, not to be fast.
 
 use crate::{
-    Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear, Mask,
-    QkNorm, Tensor,
+    Activation, Attention, Chunk, Conv2d, ConvGeometry, Convolution, Device, Epilogue, GroupNorm,
+    GroupSums, Linear, Mask, Normalisation, QkNorm, Strip, Target, Tensor,
 };
 
 /// The device of plain loops.
@@ -61,26 +61,51 @@ impl Device for ReferenceDevice {
         Tensor::from_vec([batch, rows, width], output)
     }
 
-    fn conv2d(&self, layer: &Conv2d, input: &Tensor, residual: Option<&Tensor>) -> Tensor {
-        let packed: &Weights = layer.packed();
-        let shape = layer.output_shape(input);
-        let [batch, height, width, channels] = shape;
-        let mut output = Tensor::zeros(shape);
-        let mut position = 0;
+    fn convolve(&self, convolution: &Convolution<'_>, target: Target<'_>) {
+        convolution.check(&target);
+        let packed: &Weights = convolution.layer.packed();
+        let normal = convolution.norm.map(|norm| {
+            let rows = normalised_pixels(convolution.input.rows, norm);
+            (rows, convolution.input)
+        });
+        let input = match &normal {
+            Some((rows, input)) => Strip { rows, ..*input },
+            None => convolution.input,
+        };
+        let (_, width) = convolution.output_size();
+        let [batch, held, _, channels] = target.tensor.rank4();
         for sample in 0..batch {
-            for y in 0..height {
-                for x in 0..width {
-                    for channel in 0..channels {
-                        let sum = packed.bias(channel)
-                            + conv_at(layer, &packed.weight, input, [sample, y, x, channel])
-                            + residual.map_or(0.0, |r| f64::from(r.data()[position]));
-                        output.data_mut()[position] = sum as f32;
-                        position += 1;
-                    }
+            for y in convolution.rows.clone() {
+                let row = sample * held + y - target.first_row;
+                for (i, out) in target.tensor.data_mut()[row * width * channels..]
+                    [..width * channels]
+                    .iter_mut()
+                    .enumerate()
+                {
+                    let at = [sample, y, i / channels, i % channels];
+                    let sum = packed.bias(i % channels)
+                        + conv_at(convolution.layer, &packed.weight, &input, at);
+                    let before = if target.add { f64::from(*out) } else { 0.0 };
+                    *out = (before + sum) as f32;
                 }
             }
         }
-        output
+    }
+
+    fn add_group_sums(&self, sums: &mut GroupSums, strip: &Tensor) {
+        let [_, _, width, channels] = strip.rank4();
+        let per_group = channels / sums.groups();
+        let mut rows = Vec::new();
+        for row in strip.data().chunks_exact(width * channels) {
+            let mut sums = vec![[0.0; 2]; sums.groups()];
+            for (i, x) in row.iter().enumerate() {
+                let [sum, squares] = &mut sums[i % channels / per_group];
+                *sum += f64::from(*x);
+                *squares += f64::from(*x).powi(2);
+            }
+            rows.append(&mut sums);
+        }
+        sums.add_rows(&rows, width * per_group);
     }
 
     fn attention(&self, attention: &Attention<'_>) -> Vec<Tensor> {
@@ -228,12 +253,11 @@ fn finish(y: f64, epilogue: Epilogue<'_>, at: [usize; 3], width: usize) -> f64 {
 }
 
 /// One output value of a convolution, without its bias.
-fn conv_at(layer: &Conv2d, weight: &Tensor, input: &Tensor, at: [usize; 4]) -> f64 {
+fn conv_at(layer: &Conv2d, weight: &Tensor, input: &Strip<'_>, at: [usize; 4]) -> f64 {
     let [sample, y, x, channel] = at;
-    let [_, height, width, channels] = input.rank4();
+    let [_, _, width, channels] = input.rows.rank4();
     let geometry = layer.geometry();
     let grow = if geometry.upsample { 2 } else { 1 };
-    let pixels = input.sample(sample);
     let kernel = layer.kernel();
     let mut sum = 0.0;
     for ky in 0..kernel {
@@ -241,17 +265,36 @@ fn conv_at(layer: &Conv2d, weight: &Tensor, input: &Tensor, at: [usize; 4]) -> f
             // Positions in the padded and doubled picture; outside of it there are zeros.
             let row = (y * geometry.stride + ky).wrapping_sub(geometry.padding.top);
             let column = (x * geometry.stride + kx).wrapping_sub(geometry.padding.left);
-            if row >= height * grow || column >= width * grow {
+            if row >= input.height * grow || column >= width * grow {
                 continue;
             }
-            let pixel = (row / grow * width + column / grow) * channels;
-            for c in 0..channels {
+            let pixel = &input.row(sample, row / grow)[column / grow * channels..][..channels];
+            for (c, value) in pixel.iter().enumerate() {
                 let w = weight.data()[((channel * channels + c) * kernel + ky) * kernel + kx];
-                sum += f64::from(w) * f64::from(pixels[pixel + c]);
+                sum += f64::from(w) * f64::from(*value);
             }
         }
     }
     sum
+}
+
+/// `activation(x * factor + offset)`
+fn normalised_pixels(rows: &Tensor, norm: &Normalisation) -> Tensor {
+    let (batch, channels) = (rows.dim(0), rows.width());
+    let mut output = Vec::with_capacity(rows.data().len());
+    for sample in 0..batch {
+        let affine = norm.affine(sample);
+        for (i, x) in rows.sample(sample).iter().enumerate() {
+            let [factor, offset] =
+                [&affine.factors, &affine.offsets].map(|table| f64::from(table[i % channels]));
+            let y = f64::from(*x) * factor + offset;
+            let y = norm
+                .activation
+                .map_or(y, |activation| activate(activation, y));
+            output.push(y as f32);
+        }
+    }
+    Tensor::from_vec(rows.shape(), output)
 }
 
 /// Queries, keys and values of one head over the joined sequence, each `(sequence)(head_dim)`, queries

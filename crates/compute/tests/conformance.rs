@@ -426,43 +426,6 @@ fn norms_over_rows() {
 }
 
 #[test]
-fn convolutions() {
-    let mut draw = Draw::new();
-    let bottom_right = Padding {
-        bottom: 1,
-        right: 1,
-        ..Padding::default()
-    };
-    for (kernel, stride, padding, upsample) in [
-        (1, 1, Padding::default(), false),
-        (3, 1, Padding::all(1), false),
-        (3, 2, bottom_right, false),
-        (3, 1, Padding::all(1), true),
-    ] {
-        for (batch, height, width, inputs, outputs) in
-            [(1, 4, 6, 3, 5), (2, 17, 9, 8, 16), (1, 40, 26, 20, 33)]
-        {
-            let x = draw.tensor(&[batch, height, width, inputs]);
-            let weight = draw.tensor(&[outputs, inputs, kernel, kernel]);
-            let bias = draw.tensor(&[outputs]);
-            let geometry = ConvGeometry {
-                stride,
-                padding,
-                upsample,
-            };
-            let (out_height, out_width) = geometry.output(height, width, kernel);
-            let residual = draw.tensor(&[batch, out_height, out_width, outputs]);
-            for residual in [None, Some(&residual)] {
-                check(&format!("conv2d {geometry:?}"), draw.seed, |device| {
-                    let layer = device.pack_conv2d(&weight, Some(&bias), geometry);
-                    vec![device.conv2d(&layer, &x, residual)]
-                });
-            }
-        }
-    }
-}
-
-#[test]
 fn group_norms() {
     let mut draw = Draw::new();
     for (height, width, channels, groups) in [(3, 4, 4, 2), (7, 5, 6, 3), (64, 48, 32, 8)] {

@@ -1,145 +1,125 @@
-//! Convolution as a matrix product over a bounded window: the pixels under the kernel are gathered for
-//! one tile of the output at a time (a few hundred output pixels), never for the whole picture.
+//! Convolution of pictures whose channels lie side by side (NHWC), in two ways.
+//!
+//! [`direct`] is an implicit matrix product: the pixels under a few hundred output pixels are copied,
+//! padded and normalised, into a patch that stays near the core, and the kernels read their rows right
+//! there. [`winograd`] computes 3 × 3 convolutions of some size with a quarter of the multiplications.
+//! Which one runs is decided by the layer and the size of the picture alone.
 
-use super::{
-    CpuDevice,
-    linear::PackedMatrix,
-    matmul::{self, Matrix},
-    simd,
-    tile::{Grid, Tile, tiles},
-};
-use crate::{Conv2d, ConvGeometry, Device, Tensor};
+mod direct;
+mod lanes;
+mod patch;
+mod transform;
+mod winograd;
 
-/// Values of a thread's gather buffer: 2 MiB, so that it stays near the core.
-const GATHER_VALUES: usize = 512 * 1024;
+pub(super) use patch::normalise;
 
-/// Output pixels of a tile at most.
-const TILE_PIXELS: usize = 256;
+use super::{CpuDevice, kernels::Kernels};
+use crate::{Conv2d, ConvGeometry, Convolution, Target, Tensor};
 
-/// Reorders `(out, in, ky, kx)` to `(out, ky, kx, in)`, the order in which NHWC pixels are gathered.
-pub(super) fn pack(weight: &Tensor, bias: Option<&Tensor>, geometry: ConvGeometry) -> Conv2d {
-    let shape = weight.rank4();
-    let [outputs, inputs, kernel, _] = shape;
-    let taps = kernel * kernel;
-    let mut reordered = Vec::with_capacity(weight.data().len());
-    for output in 0..outputs {
-        for tap in 0..taps {
-            let source = &weight.data()[output * inputs * taps..];
-            reordered.extend((0..inputs).map(|input| source[input * taps + tap]));
-        }
-    }
-    let packed = PackedMatrix::new(&reordered, taps * inputs, bias);
-    Conv2d::new(shape, geometry, packed)
+/// Channels are padded with zeros to this many, the width of a vector of the transformations.
+const LANES: usize = 8;
+
+/// The weight in panels of the kernels' column width: `[panel][ky][kx][padded_in][columns]`.
+pub(super) struct PackedConv {
+    panels: Vec<f32>,
+    /// One value for each column of all panels.
+    bias: Vec<f32>,
+    /// Columns of a panel.
+    columns: usize,
+    /// Input channels with their padding.
+    padded_in: usize,
+    /// Values of a panel.
+    panel_size: usize,
+    /// The transformed weight, where it is small enough to be kept.
+    transformed: Option<Vec<f32>>,
 }
 
-pub(super) fn run(
-    device: &CpuDevice,
-    layer: &Conv2d,
-    input: &Tensor,
-    residual: Option<&Tensor>,
-) -> Tensor {
-    let packed: &PackedMatrix = layer.packed();
-    let shape = layer.output_shape(input);
-    let [_, height, width, channels] = shape;
-    let depth = layer.kernel() * layer.kernel() * layer.in_channels();
-    let grid = Grid {
-        rows: height * width,
-        columns: channels,
-        tile_rows: (GATHER_VALUES / depth).clamp(32, TILE_PIXELS),
-        tile_columns: channels,
-    };
-    let mut output = device.tensor(&shape);
-    let tasks = tiles(output.data_mut(), grid);
-    let scratch = || device.scratch(grid.tile_rows * depth);
-    device.for_each(tasks, scratch, |scratch, mut tile| {
-        gather(layer, input, &tile, width, scratch);
-        let gathered = Matrix::rows(scratch, depth);
-        matmul::into_tile(&mut tile, false, depth, gathered, packed.from(0, 0));
-        for row in 0..tile.rows {
-            let position = (tile.row + row) * channels;
-            let sample = tile.sample;
-            let values = tile.row_mut(row);
-            if let Some(bias) = &packed.bias {
-                simd::add(device.simd(), values, bias);
-            }
-            if let Some(residual) = residual {
-                simd::add(
-                    device.simd(),
-                    values,
-                    &residual.sample(sample)[position..][..channels],
-                );
+impl PackedConv {
+    fn new(kernels: &Kernels, weight: &Tensor, bias: Option<&Tensor>) -> Self {
+        let [outputs, inputs, kernel, _] = weight.rank4();
+        let (columns, taps) = (kernels.columns, kernel * kernel);
+        let padded_in = inputs.next_multiple_of(LANES);
+        let panel_size = taps * padded_in * columns;
+        let mut panels = vec![0.0; outputs.div_ceil(columns) * panel_size];
+        for (output, source) in weight.data().chunks_exact(inputs * taps).enumerate() {
+            let panel = &mut panels[output / columns * panel_size..][..panel_size];
+            for (i, value) in source.iter().enumerate() {
+                let (input, tap) = (i / taps, i % taps);
+                panel[(tap * padded_in + input) * columns + output % columns] = *value;
             }
         }
-    });
-    output
-}
-
-/// Fills `scratch` with the `(kernel, kernel, in)` window of each output pixel of the tile.
-fn gather(layer: &Conv2d, input: &Tensor, tile: &Tile<'_>, width: usize, scratch: &mut [f32]) {
-    let window = Window::new(layer, input, tile.sample);
-    let row_values = layer.kernel() * layer.in_channels();
-    let mut rows = scratch.chunks_exact_mut(row_values);
-    for pixel in tile.row..tile.row + tile.rows {
-        for ky in 0..layer.kernel() {
-            let target = rows
-                .next()
-                .expect("the scratch holds the tile; this is a bug");
-            window.copy_row(pixel / width, pixel % width, ky, target);
+        let mut padded_bias = vec![0.0; outputs.next_multiple_of(columns)];
+        if let Some(bias) = bias {
+            padded_bias[..outputs].copy_from_slice(bias.data());
         }
-    }
-}
-
-/// The input as a convolution sees it: padded, and doubled if it upsamples.
-struct Window<'a> {
-    pixels: &'a [f32],
-    height: usize,
-    width: usize,
-    channels: usize,
-    geometry: ConvGeometry,
-    grow: usize,
-}
-
-impl<'a> Window<'a> {
-    fn new(layer: &Conv2d, input: &'a Tensor, sample: usize) -> Self {
-        let [_, height, width, channels] = input.rank4();
-        let geometry = layer.geometry();
         Self {
-            pixels: input.sample(sample),
-            height,
-            width,
-            channels,
-            geometry,
-            grow: if geometry.upsample { 2 } else { 1 },
+            panels,
+            bias: padded_bias,
+            columns,
+            padded_in,
+            panel_size,
+            transformed: None,
         }
     }
+}
 
-    /// The pixels under row `ky` of the kernel at output pixel `(y, x)`; zeros where they lie outside.
-    fn copy_row(&self, y: usize, x: usize, ky: usize, target: &mut [f32]) {
-        let ConvGeometry {
-            stride, padding, ..
-        } = self.geometry;
-        // Wrapping: what lies above or left of the picture becomes huge, so outside, too.
-        let row = (y * stride + ky).wrapping_sub(padding.top);
-        if row >= self.height * self.grow {
-            target.fill(0.0);
-            return;
-        }
-        let line = &self.pixels[row / self.grow * self.width * self.channels..];
-        let first = (x * stride).wrapping_sub(padding.left);
-        let taps = target.len() / self.channels;
-        let inside = first < self.width && first + taps <= self.width;
-        if inside && self.grow == 1 {
-            target.copy_from_slice(&line[first * self.channels..][..target.len()]);
-            return;
-        }
-        for (tap, target) in target.chunks_exact_mut(self.channels).enumerate() {
-            let column = first.wrapping_add(tap);
-            if column < self.width * self.grow {
-                let source = &line[column / self.grow * self.channels..];
-                target.copy_from_slice(&source[..self.channels]);
-            } else {
-                target.fill(0.0);
-            }
+pub(super) fn pack(
+    device: &CpuDevice,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    geometry: ConvGeometry,
+) -> Conv2d {
+    let mut packed = PackedConv::new(device.kernels, weight, bias);
+    if winograd::suits(weight.rank4(), geometry) && winograd::is_kept(&packed) {
+        packed.transformed = Some(winograd::transformed(device, &packed).to_vec());
+    }
+    Conv2d::new(weight.rank4(), geometry, packed)
+}
+
+pub(super) fn run(device: &CpuDevice, convolution: &Convolution<'_>, target: Target<'_>) {
+    convolution.check(&target);
+    let (layer, (height, width)) = (convolution.layer, convolution.output_size());
+    let kernel = layer.kernel();
+    let shape = [layer.out_channels(), layer.in_channels(), kernel, kernel];
+    if winograd::suits(shape, layer.geometry()) && winograd::repays(height, width) {
+        winograd::run(device, convolution, target);
+    } else {
+        direct::run(device, convolution, target);
+    }
+}
+
+/// Some rows of one sample's output, for one task.
+struct Band<'a> {
+    sample: usize,
+    first_row: usize,
+    /// `(rows, width, channels)`
+    output: &'a mut [f32],
+}
+
+/// Cuts the rows to be computed into bands of `height`, counted from the first.
+fn bands<'a>(
+    target: &'a mut Tensor,
+    first_row: usize,
+    convolution: &Convolution<'_>,
+    height: usize,
+) -> Vec<Band<'a>> {
+    let [_, held, width, channels] = target.rank4();
+    let row = width * channels;
+    let rows = convolution.rows.clone();
+    let samples = target
+        .data_mut()
+        .chunks_exact_mut((held * row).max(1))
+        .enumerate();
+    let mut bands = Vec::new();
+    for (sample, values) in samples {
+        let values = &mut values[(rows.start - first_row) * row..(rows.end - first_row) * row];
+        for (index, output) in values.chunks_mut(height * row).enumerate() {
+            bands.push(Band {
+                sample,
+                first_row: rows.start + index * height,
+                output,
+            });
         }
     }
+    bands
 }

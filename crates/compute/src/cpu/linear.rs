@@ -4,23 +4,12 @@ use std::ops::Range;
 
 use super::{
     CpuDevice,
-    matmul::Matrix,
     panels::Panels,
     product::{self, Caller, Scratch, TILE_ROWS},
     simd::{self, Simd},
     tile::{Grid, tiles},
 };
 use crate::{Device, Epilogue, Linear, Tensor};
-
-/// The weight as the matrix kernels like it: `(in, out)` with rows padded to [`LANES`].
-pub(super) struct PackedMatrix {
-    pub weight: Vec<f32>,
-    pub stride: usize,
-    pub bias: Option<Vec<f32>>,
-}
-
-/// Row padding of packed weights: one AVX-512 register of f32. The kernels then never copy the edge.
-const LANES: usize = 16;
 
 /// Columns of a tile at most: the packing of A's rows is repaid by this many columns.
 const MAX_TILE_COLUMNS: usize = 3072;
@@ -30,35 +19,6 @@ const MIN_TILE_COLUMNS: usize = 128;
 
 /// So many that no thread waits long for the last one.
 const TILES_PER_THREAD: usize = 4;
-
-impl PackedMatrix {
-    /// Transposes `(out, in)` row-major values.
-    pub fn new(weight: &[f32], in_features: usize, bias: Option<&Tensor>) -> Self {
-        let out_features = weight.len() / in_features;
-        let stride = out_features.next_multiple_of(LANES);
-        let mut packed = vec![0.0; in_features * stride];
-        // Blocks of 16 × 16 so that both sides of the transposition stay in the cache.
-        for column in (0..out_features).step_by(LANES) {
-            for depth in (0..in_features).step_by(LANES) {
-                for c in column..out_features.min(column + LANES) {
-                    for d in depth..in_features.min(depth + LANES) {
-                        packed[d * stride + c] = weight[c * in_features + d];
-                    }
-                }
-            }
-        }
-        Self {
-            weight: packed,
-            stride,
-            bias: bias.map(Tensor::to_vec),
-        }
-    }
-
-    /// The slice of the weight from `(depth, column)` on.
-    pub fn from(&self, depth: usize, column: usize) -> Matrix<'_> {
-        Matrix::rows(&self.weight[depth * self.stride + column..], self.stride)
-    }
-}
 
 /// A layer as this device keeps it.
 struct Layer {

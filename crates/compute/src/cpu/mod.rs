@@ -10,9 +10,9 @@ mod aligned;
 mod attention;
 mod conv;
 mod cores;
+mod group_norm;
 mod kernels;
 mod linear;
-mod matmul;
 mod norm;
 mod options;
 mod panels;
@@ -34,8 +34,8 @@ use pool::Pool;
 use simd::Simd;
 
 use crate::{
-    Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear,
-    Tensor, WorkspaceStatistics,
+    Activation, Attention, Chunk, Conv2d, ConvGeometry, Convolution, Device, Epilogue, GroupNorm,
+    GroupSums, Linear, Target, Tensor, WorkspaceStatistics,
     workspace::{Buffer, Workspace},
 };
 
@@ -170,15 +170,19 @@ impl Device for CpuDevice {
         bias: Option<&Tensor>,
         geometry: ConvGeometry,
     ) -> Conv2d {
-        conv::pack(weight, bias, geometry)
+        conv::pack(self, weight, bias, geometry)
     }
 
     fn linear_concat(&self, layer: &Linear, inputs: &[&Tensor], epilogue: Epilogue<'_>) -> Tensor {
         linear::run(self, layer, inputs, epilogue)
     }
 
-    fn conv2d(&self, layer: &Conv2d, input: &Tensor, residual: Option<&Tensor>) -> Tensor {
-        conv::run(self, layer, input, residual)
+    fn convolve(&self, convolution: &Convolution<'_>, target: Target<'_>) {
+        conv::run(self, convolution, target);
+    }
+
+    fn add_group_sums(&self, sums: &mut GroupSums, strip: &Tensor) {
+        group_norm::add_sums(self, sums, strip);
     }
 
     fn attention(&self, attention: &Attention<'_>) -> Vec<Tensor> {
@@ -203,7 +207,7 @@ impl Device for CpuDevice {
         norm: &GroupNorm,
         activation: Option<Activation>,
     ) -> Tensor {
-        norm::group_norm(self, input, norm, activation)
+        group_norm::run(self, input, norm, activation)
     }
 
     fn embedding(&self, table: &Tensor, ids: &[u32], batch: usize) -> Tensor {

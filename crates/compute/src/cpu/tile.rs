@@ -65,16 +65,6 @@ impl Tile<'_> {
             accumulate,
         }
     }
-
-    /// The first value, for a matrix product that writes the whole tile.
-    pub fn as_mut_ptr(&mut self) -> *mut f32 {
-        self.start
-    }
-
-    /// How many values lie between two rows.
-    pub fn stride(&self) -> usize {
-        self.stride
-    }
 }
 
 /// Cuts `output`, `(samples, grid.rows, grid.columns)`, into tiles. Tiles of the same columns follow

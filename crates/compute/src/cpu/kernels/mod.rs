@@ -216,6 +216,34 @@ impl Kernels {
             );
         }
     }
+
+    /// The same as [`Self::product_rows`] for slices: the depth is that of `b`, and A's rows lie
+    /// `a_stride` values apart.
+    ///
+    /// # Panics
+    /// If `a` or the block does not hold its last value.
+    pub fn product_rows_into(&self, a: &[f32], a_stride: usize, b: &[f32], block: Block<'_>) {
+        let depth = b.len() / self.columns;
+        assert_eq!(b.len(), depth * self.columns, "this is a bug");
+        assert!(
+            (self.rows - 1) * a_stride + depth <= a.len(),
+            "this is a bug"
+        );
+        assert!(block.stride >= self.columns, "this is a bug");
+        let last = (self.rows - 1) * block.stride + self.columns;
+        assert!(last <= block.values.len(), "this is a bug");
+        let a = Source {
+            start: a.as_ptr(),
+            stride: a_stride,
+        };
+        let c = Target {
+            start: block.values.as_mut_ptr(),
+            stride: block.stride,
+            accumulate: block.accumulate,
+        };
+        // SAFETY: just checked; the slices are borrowed for the call, the output exclusively.
+        unsafe { self.product_rows(depth, a, b.as_ptr(), c) }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,393 @@
+//! Convolutions and group norms of every device against the oracle: odd sizes, single pixels, channels
+//! that fill no vector, strips against the whole, and values that are not finite.
+
+use std::{ops::Range, slice::from_ref, sync::Arc};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tintype_compute::{
+    Activation, Conv2d, ConvGeometry, Convolution, CpuDevice, CpuOptions, Device, GroupNorm,
+    GroupSums, Isa, Normalisation, Padding, ReferenceDevice, Strip, Target, Tensor,
+};
+
+/// f32 carries 6e-8 a rounding. Sums of up to two thousand products in another order than the oracle's
+/// stay ten times below this; the transformations of Winograd's filtering, which multiply roundings by
+/// about five, half of it.
+const TOLERANCE: f64 = 2e-6;
+
+/// Convolutions whose input a group norm has just scaled: the norm's own rounding comes on top.
+const NORMALISED_TOLERANCE: f64 = 4e-6;
+
+const SAME: ConvGeometry = ConvGeometry {
+    stride: 1,
+    padding: Padding {
+        top: 1,
+        bottom: 1,
+        left: 1,
+        right: 1,
+    },
+    upsample: false,
+};
+
+const DOUBLE: ConvGeometry = ConvGeometry {
+    upsample: true,
+    ..SAME
+};
+
+const HALVE: ConvGeometry = ConvGeometry {
+    stride: 2,
+    padding: Padding {
+        top: 0,
+        bottom: 1,
+        left: 0,
+        right: 1,
+    },
+    upsample: false,
+};
+
+const POINT: ConvGeometry = ConvGeometry {
+    stride: 1,
+    padding: Padding {
+        top: 0,
+        bottom: 0,
+        left: 0,
+        right: 0,
+    },
+    upsample: false,
+};
+
+/// Kernel sides and the ways they walk.
+const WALKS: [(usize, ConvGeometry); 6] = [
+    (1, POINT),
+    (1, ConvGeometry { stride: 2, ..POINT }),
+    (3, SAME),
+    (3, DOUBLE),
+    (3, HALVE),
+    (
+        3,
+        ConvGeometry {
+            padding: Padding {
+                top: 2,
+                bottom: 0,
+                left: 0,
+                right: 3,
+            },
+            ..SAME
+        },
+    ),
+];
+
+/// One device for each instruction set and number of threads.
+fn devices() -> Vec<Arc<dyn Device>> {
+    let isas = Isa::ALL.into_iter().filter(|isa| {
+        if !isa.is_available() {
+            eprintln!("SKIPPED: this machine cannot run the {isa} device");
+        }
+        isa.is_available()
+    });
+    isas.flat_map(|isa| [1, 3].map(|threads| cpu(isa, threads)))
+        .collect()
+}
+
+fn cpu(isa: Isa, threads: usize) -> Arc<dyn Device> {
+    let options = CpuOptions {
+        threads,
+        isa: Some(isa),
+        ..CpuOptions::default()
+    };
+    Arc::new(CpuDevice::with_options(options).expect("it is available"))
+}
+
+/// Random tensors; every run draws others and names its seed on failure.
+struct Draw {
+    rng: StdRng,
+    seed: u64,
+}
+
+impl Draw {
+    fn new() -> Self {
+        let seed = rand::rng().random();
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            seed,
+        }
+    }
+
+    fn tensor(&mut self, shape: &[usize]) -> Tensor {
+        let values = (0..shape.iter().product()).map(|_| self.rng.random_range(-1.0..1.0));
+        Tensor::from_vec(shape, values.collect())
+    }
+
+    fn norm(&mut self, groups: usize, channels: usize) -> GroupNorm {
+        GroupNorm {
+            groups,
+            weight: self.tensor(&[channels]),
+            bias: self.tensor(&[channels]),
+            eps: 1e-6,
+        }
+    }
+}
+
+/// A layer and what it is run on.
+struct Case {
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    geometry: ConvGeometry,
+}
+
+impl Case {
+    fn draw(
+        draw: &mut Draw,
+        shape: [usize; 4],
+        outputs: usize,
+        walk: (usize, ConvGeometry),
+    ) -> Self {
+        let (kernel, geometry) = walk;
+        Self {
+            input: draw.tensor(&shape),
+            weight: draw.tensor(&[outputs, shape[3], kernel, kernel]),
+            bias: draw.tensor(&[outputs]),
+            geometry,
+        }
+    }
+
+    fn layer(&self, device: &dyn Device) -> Conv2d {
+        device.pack_conv2d(&self.weight, Some(&self.bias), self.geometry)
+    }
+
+    fn run(&self, device: &dyn Device, residual: Option<&Tensor>) -> Tensor {
+        device.conv2d(&self.layer(device), &self.input, residual)
+    }
+}
+
+fn relative_rms(found: &Tensor, expected: &Tensor) -> f64 {
+    assert_eq!(found.shape(), expected.shape());
+    let pairs = || found.data().iter().zip(expected.data());
+    let error: f64 = pairs().map(|(f, e)| f64::from(f - e).powi(2)).sum();
+    let power: f64 = pairs().map(|(_, e)| f64::from(*e).powi(2)).sum();
+    assert!(found.data().iter().all(|v| v.is_finite()), "not finite");
+    (error / power.max(1e-30)).sqrt()
+}
+
+#[test]
+fn convolutions_of_every_walk_and_odd_size() {
+    let mut draw = Draw::new();
+    for walk in WALKS {
+        for (shape, outputs) in [
+            ([1, 1, 1, 3], 5),
+            ([1, 2, 1, 16], 3),
+            ([1, 1, 9, 8], 16),
+            ([2, 17, 9, 8], 17),
+            ([1, 40, 26, 20], 33),
+            ([1, 13, 70, 16], 3),
+            ([1, 9, 11, 130], 140),
+        ] {
+            if walk.1 == HALVE && shape[1].min(shape[2]) == 1 {
+                continue; // Smaller than the kernel.
+            }
+            let case = Case::draw(&mut draw, shape, outputs, walk);
+            let (height, width) = walk.1.output(shape[1], shape[2], walk.0);
+            let residual = draw.tensor(&[shape[0], height, width, outputs]);
+            for residual in [None, Some(&residual)] {
+                let expected = case.run(&ReferenceDevice, residual);
+                for device in devices() {
+                    let error = relative_rms(&case.run(&*device, residual), &expected);
+                    let seed = draw.seed;
+                    assert!(
+                        error <= TOLERANCE,
+                        "{walk:?} of {shape:?} to {outputs} on {device:?}: {error:e} (seed {seed})"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The depth of the large levels of a real VAE, where roundings add up most.
+#[test]
+fn convolutions_of_many_channels() {
+    let mut draw = Draw::new();
+    for geometry in [SAME, DOUBLE] {
+        let case = Case::draw(&mut draw, [1, 10, 9, 512], 24, (3, geometry));
+        let expected = case.run(&ReferenceDevice, None);
+        for device in devices() {
+            let error = relative_rms(&case.run(&*device, None), &expected);
+            assert!(
+                error <= TOLERANCE,
+                "{device:?}: {error:e} (seed {})",
+                draw.seed
+            );
+        }
+    }
+}
+
+/// Computes the whole output strip by strip, each from no more than the rows that it needs, into a
+/// target full of NaN.
+fn by_strips(
+    device: &dyn Device,
+    case: &Case,
+    norm: Option<&Normalisation>,
+    strips: &[Range<usize>],
+) -> Tensor {
+    let layer = case.layer(device);
+    let [batch, height, width, channels] = case.input.rank4();
+    let shape = layer.output_shape(&case.input);
+    let mut output = Tensor::from_vec(shape, vec![f32::NAN; shape.iter().product()]);
+    for rows in strips {
+        let needed = layer.input_rows(rows, height);
+        let mut held = Vec::new();
+        for sample in 0..batch {
+            let row = width * channels;
+            held.extend_from_slice(
+                &case.input.sample(sample)[needed.start * row..needed.end * row],
+            );
+        }
+        let held = Tensor::from_vec([batch, needed.len(), width, channels], held);
+        let convolution = Convolution {
+            layer: &layer,
+            input: Strip {
+                rows: &held,
+                first_row: needed.start,
+                height,
+            },
+            norm,
+            rows: rows.clone(),
+        };
+        let target = Target {
+            tensor: &mut output,
+            first_row: 0,
+            add: false,
+        };
+        device.convolve(&convolution, target);
+    }
+    output
+}
+
+#[test]
+fn strips_give_the_bits_of_the_whole() {
+    let mut draw = Draw::new();
+    for walk in WALKS {
+        let case = Case::draw(&mut draw, [2, 39, 21, 12], 18, walk);
+        let (height, _) = walk.1.output(39, 21, walk.0);
+        let norm = draw.norm(3, 12);
+        let mut sums = GroupSums::new(2, 3);
+        ReferenceDevice.add_group_sums(&mut sums, &case.input);
+        let norm = sums.normalisation(&norm, Some(Activation::Silu));
+        for device in devices() {
+            for norm in [None, Some(&norm)] {
+                let whole = by_strips(&*device, &case, norm, from_ref(&(0..height)));
+                let strips = [0..4, 4..4, 4..12, 12..height];
+                let strips = by_strips(&*device, &case, norm, &strips);
+                assert_eq!(whole, strips, "{walk:?} on {device:?} (seed {})", draw.seed);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_norm_in_the_convolution_is_the_norm_before_it() {
+    let mut draw = Draw::new();
+    for (walk, channels) in WALKS.into_iter().zip([4, 16, 24, 30, 6, 40]) {
+        let case = Case::draw(&mut draw, [2, 12, 19, channels], 10, walk);
+        let norm = draw.norm(2, channels);
+        let (height, _) = walk.1.output(12, 19, walk.0);
+        for activation in [None, Some(Activation::Silu), Some(Activation::Relu)] {
+            let before = ReferenceDevice.group_norm(&case.input, &norm, activation);
+            let expected = Case {
+                input: before,
+                weight: case.weight.clone(),
+                bias: case.bias.clone(),
+                ..case
+            }
+            .run(&ReferenceDevice, None);
+            for device in devices() {
+                let mut sums = GroupSums::new(2, 2);
+                device.add_group_sums(&mut sums, &case.input);
+                let norm = sums.normalisation(&norm, activation);
+                let found = by_strips(&*device, &case, Some(&norm), from_ref(&(0..height)));
+                let error = relative_rms(&found, &expected);
+                assert!(
+                    error <= NORMALISED_TOLERANCE,
+                    "{walk:?} {activation:?} on {device:?}: {error:e} (seed {})",
+                    draw.seed
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_of_strips_are_those_of_the_whole() {
+    let mut draw = Draw::new();
+    let picture = draw.tensor(&[1, 23, 11, 24]);
+    let norm = draw.norm(4, 24);
+    for device in devices() {
+        let mut whole = GroupSums::new(1, 4);
+        device.add_group_sums(&mut whole, &picture);
+        let mut strips = GroupSums::new(1, 4);
+        for rows in [0..1, 1..9, 9..23] {
+            let values = &picture.data()[rows.start * 11 * 24..rows.end * 11 * 24];
+            let strip = Tensor::from_vec([1, rows.len(), 11, 24], values.to_vec());
+            device.add_group_sums(&mut strips, &strip);
+        }
+        let [whole, strips] = [whole, strips].map(|sums| sums.normalisation(&norm, None));
+        assert_eq!(format!("{whole:?}"), format!("{strips:?}"), "{device:?}");
+    }
+}
+
+/// What is not finite must reach the outputs under whose window it lies, as it is, and no others.
+#[test]
+fn what_is_not_finite_reaches_its_window_and_nothing_else() {
+    let mut draw = Draw::new();
+    for walk in WALKS {
+        for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut case = Case::draw(&mut draw, [1, 14, 18, 8], 9, walk);
+            let mut at = |y: usize, x: usize, c: usize| {
+                case.input.data_mut()[(y * 18 + x) * 8 + c] = poison;
+            };
+            at(5, 6, 3);
+            at(13, 17, 0);
+            let expected = case.run(&ReferenceDevice, None);
+            for device in devices() {
+                let found = case.run(&*device, None);
+                for (i, (found, expected)) in found.data().iter().zip(expected.data()).enumerate() {
+                    let same = match expected.is_finite() {
+                        true => (found - expected).abs() <= 1e-5 * expected.abs().max(1.0),
+                        false => {
+                            found.to_bits() == expected.to_bits()
+                                || expected.is_nan() && found.is_nan()
+                        }
+                    };
+                    assert!(
+                        same,
+                        "{walk:?} with {poison} on {device:?}: value {i} is {found}, not {expected} \
+                         (seed {})",
+                        draw.seed
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pictures_see_neither_the_batch_nor_the_threads() {
+    let mut draw = Draw::new();
+    for walk in WALKS {
+        let case = Case::draw(&mut draw, [3, 37, 50, 12], 20, walk);
+        let norm = draw.norm(4, 20);
+        let run = |device: &dyn Device, input: &Tensor| {
+            let y = device.conv2d(&case.layer(device), input, None);
+            device.group_norm(&y, &norm, Some(Activation::Silu))
+        };
+        for pair in devices().chunks_exact(2) {
+            let together = run(&*pair[0], &case.input);
+            assert_eq!(together, run(&*pair[1], &case.input), "{pair:?}");
+            for sample in 0..3 {
+                let alone = case.input.sample(sample).to_vec();
+                let alone = run(&*pair[0], &Tensor::from_vec([1, 37, 50, 12], alone));
+                assert_eq!(alone.data(), together.sample(sample), "{pair:?}");
+            }
+        }
+    }
+}
