@@ -12,6 +12,7 @@
 mod cpu;
 mod mapped;
 mod ops;
+mod packed;
 mod picture;
 mod reference;
 mod stored;
@@ -26,6 +27,7 @@ pub use ops::{
     Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear, Mask,
     Padding, QkNorm, RopeTable, Segment,
 };
+pub use packed::{PackedImage, PackedPart};
 pub use picture::{Convolution, GroupSums, Normalisation, Strip, Target};
 pub use reference::ReferenceDevice;
 pub use stored::{StoredMatrix, StoredValues};

@@ -6,7 +6,7 @@
 
 use std::{any::Any, fmt, ops::Range};
 
-use crate::{Convolution, GroupSums, StoredMatrix, Strip, Target, Tensor};
+use crate::{Convolution, GroupSums, PackedImage, PackedPart, StoredMatrix, Strip, Target, Tensor};
 
 /// What computes: weights are packed by a device and used only with that device.
 pub trait Device: Send + Sync + fmt::Debug {
@@ -26,6 +26,23 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// more memory is needed than the packed form takes.
     fn pack_stored_linear(&self, weight: &StoredMatrix<'_>, bias: Option<&Tensor>) -> Linear {
         self.pack_linear(&weight.to_tensor(), bias)
+    }
+
+    /// How this device's packed linear layers are laid out: an image of a layer is understood by those
+    /// devices that say the same. `None` if it makes no images.
+    fn packed_layout(&self) -> Option<String> {
+        None
+    }
+
+    /// A linear layer's packed weight as bytes; `None` if this device makes no images of it.
+    fn linear_image<'a>(&self, _layer: &'a Linear) -> Option<PackedImage<'a>> {
+        None
+    }
+
+    /// A linear layer over an image that a device of the same layout made, used where it lies. `None` if
+    /// it is none of this device's, or not of the size that it should have.
+    fn linear_of_image(&self, _part: &PackedPart<'_>, _bias: Option<&Tensor>) -> Option<Linear> {
+        None
     }
 
     /// Packs a convolution; `weight` is `(out, in, kernel, kernel)` as PyTorch keeps it, `bias` `(out)`.

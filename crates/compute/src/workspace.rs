@@ -9,16 +9,14 @@
 //! a bound, those that were idle longest being given up first. **A buffer is not cleared**: it holds
 //! what the last user left. Builds with debug assertions fill it with NaN instead, so that an op that
 //! does not write all of its output is caught by its tests.
-#![expect(
-    unsafe_code,
-    reason = "cache lines are looked at as the f32 values that they consist of"
-)]
 
 use std::{
     fmt, mem,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use crate::cpu::aligned::Buffer as Memory;
 
 /// Values of a cache line, which is also the widest register.
 const LINE_VALUES: usize = 16;
@@ -28,11 +26,6 @@ const IDLE_BYTES: usize = 1 << 30;
 
 /// Each doubling of the size has this many classes.
 const CLASSES_PER_DOUBLING: usize = 4;
-
-/// Aligned, so that no load of a full register crosses a cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; LINE_VALUES]);
 
 /// A recycling store of buffers, owned by a device.
 pub(crate) struct Workspace {
@@ -65,7 +58,7 @@ struct Idle {
 }
 
 struct Waiting {
-    lines: Box<[Line]>,
+    lines: Memory<f32>,
     since: u64,
 }
 
@@ -85,8 +78,7 @@ impl Workspace {
     pub fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let (class, lines) = class_of(len.div_ceil(LINE_VALUES));
         let recycled = self.lock().take(class, lines);
-        let lines =
-            recycled.unwrap_or_else(|| vec![Line([0.0; LINE_VALUES]); lines].into_boxed_slice());
+        let lines = recycled.unwrap_or_else(|| Memory::zeros(lines * LINE_VALUES));
         let mut buffer = Buffer {
             lines,
             len,
@@ -108,8 +100,8 @@ impl Workspace {
 }
 
 impl Idle {
-    fn take(&mut self, class: usize, lines: usize) -> Option<Box<[Line]>> {
-        let bytes = lines * size_of::<Line>();
+    fn take(&mut self, class: usize, lines: usize) -> Option<Memory<f32>> {
+        let bytes = lines * LINE_VALUES * size_of::<f32>();
         let found = self.classes.get_mut(class).and_then(Vec::pop);
         let statistics = &mut self.statistics;
         statistics.taken += 1;
@@ -122,9 +114,9 @@ impl Idle {
         found.map(|waiting| waiting.lines)
     }
 
-    fn put(&mut self, lines: Box<[Line]>) {
+    fn put(&mut self, lines: Memory<f32>) {
         let bytes = size_of_val(&*lines);
-        let (class, _) = class_of(lines.len());
+        let (class, _) = class_of(lines.len() / LINE_VALUES);
         if self.classes.len() <= class {
             self.classes.resize_with(class + 1, Vec::new);
         }
@@ -136,7 +128,7 @@ impl Idle {
     }
 
     /// Takes out the buffer that waits longest.
-    fn oldest(&mut self) -> Option<Box<[Line]>> {
+    fn oldest(&mut self) -> Option<Memory<f32>> {
         let classes = self.classes.iter_mut().filter(|class| !class.is_empty());
         let class = classes.min_by_key(|class| class[0].since)?;
         let lines = class.remove(0).lines;
@@ -167,7 +159,7 @@ fn class_of(lines: usize) -> (usize, usize) {
 
 /// Values out of a [`Workspace`], aligned to cache lines; they go back there when this is dropped.
 pub(crate) struct Buffer {
-    lines: Box<[Line]>,
+    lines: Memory<f32>,
     len: usize,
     home: Arc<Workspace>,
 }
@@ -183,16 +175,13 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: a line is sixteen f32 in C's order without padding, so the lines are
-        // `16 * lines.len()` initialised f32 in a row; `len` is no more than that (`Workspace::take`).
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        &self.lines[..self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as in `deref`; `&mut self` keeps every other view away.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        &mut self.lines[..self.len]
     }
 }
 
@@ -200,7 +189,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let limit = self.home.idle_bytes_limit;
         let mut idle = self.home.lock();
-        idle.put(mem::take(&mut self.lines));
+        idle.put(mem::replace(&mut self.lines, Memory::zeros(0)));
         while idle.statistics.idle_bytes > limit {
             let Some(surplus) = idle.oldest() else { return };
             drop(surplus);

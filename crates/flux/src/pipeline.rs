@@ -134,6 +134,16 @@ impl Precision {
     }
 }
 
+/// How a model is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// The type of weights and noise.
+    pub precision: Precision,
+    /// The folder where packed layers are kept, so that the next start neither reads the weights nor
+    /// packs them; as large as the packed model. Trouble with it is a warning, never an error.
+    pub packed_cache: Option<PathBuf>,
+}
+
 /// A loaded model on one device.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -168,14 +178,34 @@ impl Pipeline {
         files: &ModelFiles,
         device: Arc<dyn Device>,
     ) -> Result<Self, Error> {
+        let options = LoadOptions {
+            precision,
+            ..LoadOptions::default()
+        };
+        Self::open_with(&options, files, device)
+    }
+
+    /// Loads a model onto a device as the options say.
+    ///
+    /// # Errors
+    /// Those of [`Pipeline::open`].
+    pub fn open_with(
+        options: &LoadOptions,
+        files: &ModelFiles,
+        device: Arc<dyn Device>,
+    ) -> Result<Self, Error> {
+        let precision = options.precision;
         let plan = Plan::read(files)?;
         let load = |component| -> Result<_, Error> {
             let config = files.text(&format!("{component}/config.json"))?;
-            let weights = files.weights(component)?;
-            Ok(match precision {
-                Precision::F32 => (config, weights),
-                Precision::Bf16 => (config, weights.rounded_to_bf16()),
-            })
+            let mut weights = files.weights(component)?;
+            if precision == Precision::Bf16 {
+                weights = weights.rounded_to_bf16();
+            }
+            if let Some(folder) = &options.packed_cache {
+                weights = weights.with_packed_cache(folder, &*device);
+            }
+            Ok((config, weights))
         };
         let wrap = |component| move |source| Error::Component { component, source };
         let (config, weights) = load("text_encoder")?;

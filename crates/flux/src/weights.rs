@@ -6,6 +6,7 @@
 
 mod generated;
 pub(crate) mod layers;
+mod packed_cache;
 mod taken;
 
 use std::{
@@ -20,6 +21,7 @@ use tintype_compute::MappedFile;
 
 use crate::config;
 use generated::Generator;
+use packed_cache::PackedCache;
 
 /// Why a model component could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +123,8 @@ pub struct Weights {
     rounded: bool,
     /// What makes the tensors, where there are no files.
     generator: Option<Generator>,
+    /// Layers that an earlier start has packed, or that this one keeps.
+    cache: Option<PackedCache>,
 }
 
 struct File {
@@ -190,6 +194,7 @@ impl Weights {
             tensors: BTreeMap::new(),
             rounded: false,
             generator: None,
+            cache: None,
         };
         for (name, bytes) in files {
             weights.add_file(name, bytes)?;
@@ -245,7 +250,12 @@ impl Weights {
     /// Fails if a tensor was not taken.
     pub fn finish(self) -> Result<(), Error> {
         match self.tensors.first_key_value() {
-            None => Ok(()),
+            None => {
+                if let Some(cache) = self.cache {
+                    cache.finish();
+                }
+                Ok(())
+            }
             Some((name, entry)) => Err(Error::Surplus {
                 file: self.files[entry.file].name.clone(),
                 name: name.clone(),

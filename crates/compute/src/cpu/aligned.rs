@@ -7,10 +7,13 @@
 use std::{
     fmt,
     marker::PhantomData,
-    ops::{Deref, DerefMut},
+    ops::{Deref, DerefMut, Range},
+    sync::Arc,
 };
 
 use memmap2::{Advice, MmapMut};
+
+use crate::MappedFile;
 
 /// From here on a buffer asks for huge pages: two of x86-64's, so that their rounding wastes little.
 /// Walking through packed weights page by page of 4 KiB costs a few percent of a product.
@@ -39,6 +42,8 @@ unsafe impl Plain for i8 {}
 enum Bytes {
     Lines(Vec<Line>),
     Mapped(MmapMut),
+    /// From this byte of a file on, never written to.
+    File(Arc<MappedFile>, usize),
 }
 
 /// `length` numbers, the first one on a cache line.
@@ -67,6 +72,29 @@ impl<T: Plain> Buffer<T> {
     }
 }
 
+impl<T: Plain> Buffer<T> {
+    /// The numbers of a part of a file, little-endian, where they lie. `None`: this machine would read
+    /// them otherwise, or the part is not in the file, not aligned, or not of whole numbers.
+    pub fn of_file(file: Arc<MappedFile>, bytes: Range<usize>) -> Option<Self> {
+        let part = file.get(bytes.clone())?;
+        let fits = cfg!(target_endian = "little")
+            && part.as_ptr().align_offset(64) == 0
+            && part.len() % size_of::<T>() == 0;
+        fits.then(|| Self {
+            length: bytes.len() / size_of::<T>(),
+            bytes: Bytes::File(file, bytes.start),
+            numbers: PhantomData,
+        })
+    }
+
+    /// The numbers as they lie in memory.
+    pub fn as_bytes(&self) -> &[u8] {
+        let numbers: &[T] = self;
+        // SAFETY: numbers without padding (`Plain`), so all their bytes are initialised.
+        unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
+    }
+}
+
 /// Fresh zeroed memory, on huge pages where the system has some. `None`: the system refuses, and an
 /// ordinary allocation shall try.
 fn map(size_bytes: usize) -> Option<MmapMut> {
@@ -84,9 +112,10 @@ impl<T: Plain> Deref for Buffer<T> {
         let start: *const T = match &self.bytes {
             Bytes::Lines(lines) => lines.as_ptr().cast(),
             Bytes::Mapped(map) => map.as_ptr().cast(),
+            Bytes::File(file, start) => file[*start..].as_ptr().cast(),
         };
-        // SAFETY: the allocation holds at least `length` values (`zeros`), all bytes of it are
-        // initialised and valid (`Plain`), and both kinds start on a cache line.
+        // SAFETY: the allocation, or the file, holds at least `length` values (`zeros`, `of_file`), all
+        // bytes of it are initialised and valid (`Plain`), and all kinds start on a cache line.
         unsafe { std::slice::from_raw_parts(start, self.length) }
     }
 }
@@ -96,6 +125,7 @@ impl<T: Plain> DerefMut for Buffer<T> {
         let start: *mut T = match &mut self.bytes {
             Bytes::Lines(lines) => lines.as_mut_ptr().cast(),
             Bytes::Mapped(map) => map.as_mut_ptr().cast(),
+            Bytes::File(..) => panic!("a file is only read; this is a bug"),
         };
         // SAFETY: as in `deref`; `&mut self` keeps everybody else away.
         unsafe { std::slice::from_raw_parts_mut(start, self.length) }

@@ -9,7 +9,7 @@ use super::{
     simd::{self, Simd},
     tile::{Grid, tiles},
 };
-use crate::{Device, Epilogue, Linear, Tensor};
+use crate::{Device, Epilogue, Linear, PackedImage, PackedPart, StoredMatrix, Tensor};
 
 /// Columns of a tile at most: the packing of A's rows is repaid by this many columns.
 const MAX_TILE_COLUMNS: usize = 3072;
@@ -26,13 +26,30 @@ struct Layer {
     bias: Option<Vec<f32>>,
 }
 
-pub(super) fn pack(device: &CpuDevice, weight: &Tensor, bias: Option<&Tensor>) -> Linear {
-    let (out_features, in_features) = (weight.dim(0), weight.dim(1));
+pub(super) fn pack(device: &CpuDevice, weight: &StoredMatrix<'_>, bias: Option<&Tensor>) -> Linear {
     let layer = Layer {
-        weight: Panels::new(device.kernels, device.weights, weight.data(), in_features),
+        weight: Panels::new(device, weight),
         bias: bias.map(Tensor::to_vec),
     };
-    Linear::new(in_features, out_features, layer)
+    Linear::new(weight.columns(), weight.rows(), layer)
+}
+
+/// See [`Device::linear_image`].
+pub(super) fn image(layer: &Linear) -> PackedImage<'_> {
+    layer.packed::<Layer>().weight.image()
+}
+
+/// See [`Device::linear_of_image`].
+pub(super) fn of_image(
+    device: &CpuDevice,
+    part: &PackedPart<'_>,
+    bias: Option<&Tensor>,
+) -> Option<Linear> {
+    let layer = Layer {
+        weight: Panels::of_image(device, part)?,
+        bias: bias.map(Tensor::to_vec),
+    };
+    Some(Linear::new(part.in_features, part.out_features, layer))
 }
 
 /// How a sample's `rows` × `columns` are cut: wide, since every tile packs its rows of A anew, but so

@@ -6,7 +6,7 @@
 //! tiles. So one instruction set gives the same bytes for any thread count and any batch. (Two
 //! instruction sets may differ in the last bits.)
 
-mod aligned;
+pub(crate) mod aligned;
 mod attention;
 mod conv;
 mod cores;
@@ -35,7 +35,7 @@ use simd::Simd;
 
 use crate::{
     Activation, Attention, Chunk, Conv2d, ConvGeometry, Convolution, Device, Epilogue, GroupNorm,
-    GroupSums, Linear, Target, Tensor, WorkspaceStatistics,
+    GroupSums, Linear, PackedImage, PackedPart, StoredMatrix, Target, Tensor, WorkspaceStatistics,
     workspace::{Buffer, Workspace},
 };
 
@@ -161,7 +161,27 @@ impl Device for CpuDevice {
     }
 
     fn pack_linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Linear {
+        self.pack_stored_linear(&StoredMatrix::of(weight), bias)
+    }
+
+    fn pack_stored_linear(&self, weight: &StoredMatrix<'_>, bias: Option<&Tensor>) -> Linear {
         linear::pack(self, weight, bias)
+    }
+
+    fn packed_layout(&self) -> Option<String> {
+        let Kernels { columns, depth, .. } = *self.kernels;
+        let (version, isa, weights) = (panels::IMAGE_VERSION, self.isa(), self.weights);
+        Some(format!(
+            "cpu {version}, {isa}, {weights} weights, panels of {columns} x {depth}"
+        ))
+    }
+
+    fn linear_image<'a>(&self, layer: &'a Linear) -> Option<PackedImage<'a>> {
+        Some(linear::image(layer))
+    }
+
+    fn linear_of_image(&self, part: &PackedPart<'_>, bias: Option<&Tensor>) -> Option<Linear> {
+        linear::of_image(self, part, bias)
     }
 
     fn pack_conv2d(

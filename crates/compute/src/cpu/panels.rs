@@ -1,16 +1,26 @@
 //! A weight as the kernels read it: panels of columns, in the smallest type that holds it exactly (or
 //! the one that was asked for), cut into chunks of the depth.
 
-use std::ops::Range;
+use std::{mem, ops::Range};
 
 use super::{
-    WeightFormat,
+    CpuDevice, WeightFormat,
     aligned::Buffer,
     kernels::{
         Kernels,
         pack::{self, Rows},
     },
 };
+use crate::{PackedImage, PackedPart, StoredMatrix};
+
+/// [`Stored::F32`] in an image.
+const F32: &str = "f32";
+
+/// [`Stored::Bf16`] in an image.
+const BF16: &str = "bf16";
+
+/// To be raised whenever images of panels would be read wrongly by an older or newer program.
+pub const IMAGE_VERSION: u32 = 1;
 
 /// `(depth, columns)`, laid out as `[chunk][panel][depth in the chunk][kernels.columns]`: a walk over
 /// the panels of one chunk, as the products do it, reads memory from its beginning to its end.
@@ -34,45 +44,108 @@ pub enum Stored {
 }
 
 impl Panels {
-    /// Packs `weight`, `(columns, depth)` row by row as PyTorch keeps it.
-    pub fn new(
-        kernels: &'static Kernels,
-        format: WeightFormat,
-        weight: &[f32],
-        depth: usize,
-    ) -> Self {
-        let columns = weight.len() / depth;
-        assert_eq!(weight.len(), columns * depth, "this is a bug");
-        let size = columns.next_multiple_of(kernels.columns) * depth;
-        let halved = match format {
-            WeightFormat::Exact => weight.iter().all(|&value| fits_bf16(value)),
+    /// Packs `weight`, `(columns, depth)` as PyTorch keeps it, on all threads of the device: each panel
+    /// is read from where it is stored, so that no more memory is needed than the panels take.
+    pub fn new(device: &CpuDevice, weight: &StoredMatrix<'_>) -> Self {
+        let mut panels = Self {
+            depth: weight.columns(),
+            columns: weight.rows(),
+            kernels: device.kernels,
+            stored: Stored::F32(Buffer::zeros(0)),
+        };
+        let size = panels.count() * panels.kernels.columns * panels.depth;
+        let halved = match device.weights {
+            WeightFormat::Exact => weight.fits_bf16(),
             WeightFormat::Bf16 | WeightFormat::Int8 => true,
         };
-        let mut panels = Self {
-            depth,
-            columns,
-            kernels,
-            stored: if halved {
-                Stored::Bf16(Buffer::zeros(size))
-            } else {
-                Stored::F32(Buffer::zeros(size))
-            },
+        panels.stored = if halved {
+            let mut values = Buffer::zeros(size);
+            panels.fill(device, weight, &mut values, to_bf16);
+            Stored::Bf16(values)
+        } else {
+            let mut values = Buffer::zeros(size);
+            panels.fill(device, weight, &mut values, |value| value);
+            Stored::F32(values)
         };
-        let mut panel = vec![0.0; kernels.depth * kernels.columns];
-        for chunk in panels.chunks() {
-            for index in 0..panels.count() {
-                let panel = &mut panel[..chunk.len() * kernels.columns];
-                let first = index * kernels.columns;
-                let rows = Rows {
-                    data: &weight[first * depth + chunk.start..],
-                    stride: depth,
-                    count: kernels.columns.min(columns - first),
-                };
-                pack::interleave(panel, kernels.columns, rows);
-                panels.store(&chunk, index, panel);
+        panels
+    }
+
+    fn fill<T: Send>(
+        &self,
+        device: &CpuDevice,
+        weight: &StoredMatrix<'_>,
+        values: &mut [T],
+        store: impl Fn(f32) -> T + Sync,
+    ) {
+        let width = self.kernels.columns;
+        let scratch = || [(); 2].map(|()| device.scratch(self.kernels.depth * width));
+        device.for_each(
+            self.cut(values),
+            scratch,
+            |[rows, panel], (index, parts)| {
+                let first = index * width;
+                let count = width.min(self.columns - first);
+                for (chunk, target) in self.chunks().zip(parts) {
+                    for (row, values) in rows.chunks_exact_mut(chunk.len()).take(count).enumerate()
+                    {
+                        weight.read(first + row, chunk.clone(), values);
+                    }
+                    let rows = Rows {
+                        data: rows,
+                        stride: chunk.len(),
+                        count,
+                    };
+                    let panel = &mut panel[..target.len()];
+                    pack::interleave(panel, width, rows);
+                    for (target, value) in target.iter_mut().zip(panel) {
+                        *target = store(*value);
+                    }
+                }
+            },
+        );
+    }
+
+    /// The store cut into panels: the number of each, and its part of every chunk.
+    fn cut<'a, T>(&self, mut values: &'a mut [T]) -> Vec<(usize, Vec<&'a mut [T]>)> {
+        let mut panels: Vec<_> = (0..self.count()).map(|index| (index, Vec::new())).collect();
+        for chunk in self.chunks() {
+            for (_, parts) in &mut panels {
+                let size = chunk.len() * self.kernels.columns;
+                let (part, rest) = mem::take(&mut values).split_at_mut(size);
+                parts.push(part);
+                values = rest;
             }
         }
         panels
+    }
+
+    /// Panels out of a file that holds what [`Panels::image`] gave; `None` if it cannot be that.
+    pub fn of_image(device: &CpuDevice, part: &PackedPart<'_>) -> Option<Self> {
+        let (file, bytes) = (part.file.clone(), part.bytes.clone());
+        let panels = Self {
+            depth: part.in_features,
+            columns: part.out_features,
+            kernels: device.kernels,
+            stored: match part.form {
+                F32 => Stored::F32(Buffer::of_file(file, bytes)?),
+                BF16 => Stored::Bf16(Buffer::of_file(file, bytes)?),
+                _ => return None,
+            },
+        };
+        let found = match &panels.stored {
+            Stored::F32(values) => values.len(),
+            Stored::Bf16(values) => values.len(),
+        };
+        (found == panels.count() * panels.kernels.columns * panels.depth).then_some(panels)
+    }
+
+    /// The panels as they lie in memory.
+    pub fn image(&self) -> PackedImage<'_> {
+        let (form, bytes) = match &self.stored {
+            Stored::F32(values) => (F32, values.as_bytes()),
+            Stored::Bf16(values) => (BF16, values.as_bytes()),
+        };
+        PackedImage { form, bytes }
     }
 
     /// How many panels there are.
@@ -118,22 +191,6 @@ impl Panels {
             }
         }
     }
-
-    fn store(&mut self, chunk: &Range<usize>, panel: usize, values: &[f32]) {
-        let range = self.range(chunk, panel..panel + 1);
-        match &mut self.stored {
-            Stored::F32(stored) => stored[range].copy_from_slice(values),
-            Stored::Bf16(stored) => {
-                for (stored, value) in stored[range].iter_mut().zip(values) {
-                    *stored = to_bf16(*value);
-                }
-            }
-        }
-    }
-}
-
-fn fits_bf16(value: f32) -> bool {
-    value.to_bits() & 0xffff == 0
 }
 
 /// To the nearest bf16, ties to the even one, as PyTorch rounds; NaN stays NaN.

@@ -39,6 +39,7 @@ impl Weights {
             files: Vec::new(),
             tensors: BTreeMap::new(),
             rounded: false,
+            cache: None,
             generator: Some(Generator(Box::new(make))),
         }
     }

@@ -51,10 +51,18 @@ impl Loader<'_> {
             }
         }
         let bias = bias.then(|| Tensor::from_vec([names.len() * output], biases));
+        let key = names.join(" ");
+        let cache = self.weights.cache.as_ref();
+        if let Some(kept) = cache.and_then(|c| c.layer(self.device, &key, bias.as_ref())) {
+            return Ok(kept);
+        }
         let weight = self.weights.matrix(input, &taken);
         let layer = self.device.pack_stored_linear(&weight, bias.as_ref());
         for taken in &taken {
             self.weights.release(taken);
+        }
+        if let Some(cache) = &mut self.weights.cache {
+            cache.add(self.device, &key, &layer);
         }
         Ok(layer)
     }
