@@ -115,6 +115,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
     ];
     findings.extend(engines::tools(settings));
     findings.extend(engines::provider(settings));
+    findings.extend(engines::states(settings));
     findings.push(machine::public_url(settings));
     findings.push(machine::clock());
     findings

@@ -1,14 +1,17 @@
 //! Which engine draws for which tool, with which model. Tools that name the same share it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use tintype_catalog::Catalog;
 use tintype_engine::native::{DeviceOptions, ModelSource, NativeEngine};
 use tintype_engine::{AbsentEngine, Breaker, Chain, Engine, Link};
 use tintype_service::worker::Engines;
 
+use crate::engine_states::StateFile;
+use crate::memory::{self, gigabytes};
 use crate::settings::{Settings, Source};
 
 /// The model that ships inside the program.
@@ -70,6 +73,7 @@ impl Member {
 /// What has been opened so far.
 struct Opening<'a> {
     settings: &'a Settings,
+    states: StateFile,
     members: Vec<Member>,
     chains: Vec<(Vec<Source>, Arc<dyn Engine>)>,
 }
@@ -78,6 +82,7 @@ impl<'a> Opening<'a> {
     fn of(settings: &'a Settings) -> Self {
         Self {
             settings,
+            states: StateFile::in_folder(&settings.data),
             members: Vec::new(),
             chains: Vec::new(),
         }
@@ -125,7 +130,9 @@ impl<'a> Opening<'a> {
 
     fn open(&self, source: &Source) -> Member {
         let opened: anyhow::Result<Arc<dyn Engine>> = match source {
-            Source::Local(name) => open_local(name, self.settings),
+            Source::Local(name) => self
+                .room_for(source, name)
+                .and_then(|()| open_local(name, self.settings)),
             Source::Bfl => self
                 .settings
                 .bfl
@@ -137,15 +144,42 @@ impl<'a> Opening<'a> {
             let message = format!("{error:#}.");
             Arc::new(AbsentEngine::new(source.to_string(), message))
         });
+        let breaker = Breaker::new(source.to_string());
         Member {
             source: source.clone(),
             link: Link {
                 engine,
-                breaker: Arc::new(Breaker::new(source.to_string())),
+                breaker: Arc::new(breaker.observed(self.states.observer())),
             },
             label: describe(source, self.settings),
             missing,
         }
+    }
+
+    /// Whether a model may be opened. One that does not fit would take the machine down with it:
+    /// if other engines stand behind it everywhere, they draw instead.
+    ///
+    /// # Errors
+    /// How much is missing.
+    fn room_for(&self, source: &Source, name: &str) -> anyhow::Result<()> {
+        let catalog = Catalog::builtin();
+        let tools = catalog.tools().iter();
+        let mut orders = tools.map(|tool| self.settings.sources(&tool.slug()));
+        let Some(memory) = memory::of_this_machine() else {
+            return Ok(());
+        };
+        if orders.any(|order| order.len() == 1 && order[0] == *source) {
+            return Ok(());
+        }
+        let wanted = memory::weights_bytes(Path::new(name));
+        if wanted > memory.available_bytes {
+            bail!(
+                "the model {name} does not fit: it wants {:.1} GiB at least, and {:.1} GiB are free",
+                gigabytes(wanted),
+                gigabytes(memory.available_bytes)
+            );
+        }
+        Ok(())
     }
 }
 

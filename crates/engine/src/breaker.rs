@@ -4,6 +4,7 @@
 //! Closed, every job goes through; repeated failures open it; when its time is over it is half
 //! open, and one job decides. Time is passed in.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,11 +36,33 @@ pub enum BreakerState {
     HalfOpen,
 }
 
+/// A breaker that opened or closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakerChange<'a> {
+    /// The engine's name.
+    pub name: &'a str,
+    /// How long it stays open, and why; `None`: it closed.
+    pub open: Option<(Duration, &'a Unavailable)>,
+}
+
+/// Hears of changes. Called while the breaker is held: it must be quick.
+pub type BreakerObserver = Box<dyn Fn(&BreakerChange<'_>) + Send + Sync>;
+
 /// The breaker of one engine.
-#[derive(Debug)]
 pub struct Breaker {
     name: String,
     inner: Mutex<Inner>,
+    observer: Option<BreakerObserver>,
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.inner();
+        f.debug_struct("Breaker")
+            .field("name", &self.name)
+            .field("inner", &*inner)
+            .finish()
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +96,22 @@ impl Breaker {
         Self {
             name: name.into(),
             inner: Mutex::new(Inner::Closed { failures: 0 }),
+            observer: None,
+        }
+    }
+
+    /// With somebody who hears of its changes.
+    pub fn observed(self, observer: BreakerObserver) -> Self {
+        Self {
+            observer: Some(observer),
+            ..self
+        }
+    }
+
+    fn tell(&self, open: Option<(Duration, &Unavailable)>) {
+        if let Some(observer) = &self.observer {
+            let name = &self.name;
+            observer(&BreakerChange { name, open });
         }
     }
 
@@ -117,11 +156,12 @@ impl Breaker {
 
     fn succeeded(&self) {
         let mut inner = self.inner();
-        if !matches!(*inner, Inner::Closed { failures: 0 }) {
+        if !matches!(*inner, Inner::Closed { .. }) {
             tracing::info!(
                 engine.name = self.name,
                 "an engine works; its breaker is closed"
             );
+            self.tell(None);
         }
         *inner = Inner::Closed { failures: 0 };
     }
@@ -143,6 +183,7 @@ impl Breaker {
             pause_ms = pause.as_millis() as u64,
             "an engine is left alone for a while; its breaker is open"
         );
+        self.tell(Some((pause, why)));
         let (until, why) = (now + pause, why.clone());
         *inner = Inner::Open { until, pauses, why };
     }
@@ -210,6 +251,8 @@ fn retrying_after(why: &Unavailable, wait: Duration) -> Unavailable {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn down() -> Unavailable {
@@ -298,5 +341,29 @@ mod tests {
         assert_eq!(breaker.state(start), BreakerState::Open(OPERATOR_PAUSE));
         let refused = breaker.admit(start).expect_err("open");
         assert_eq!(refused.reason, Reason::OutOfCredit);
+    }
+
+    #[test]
+    fn changes_are_told_once_each() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let breaker = Breaker::new("bfl").observed(Box::new(move |change| {
+            let open = change.open.map(|(pause, why)| (pause, why.message.clone()));
+            heard
+                .lock()
+                .expect("no panic")
+                .push((change.name.to_owned(), open));
+        }));
+        let start = Instant::now();
+        breaker.admit(start).expect("closed").succeeded();
+        for _ in 0..FAILURES {
+            fail(&breaker, &down(), start);
+        }
+        let later = start + FIRST_PAUSE;
+        breaker.admit(later).expect("half open").succeeded();
+        breaker.admit(later).expect("closed").succeeded();
+        let opened = Some((FIRST_PAUSE, "it does not answer".to_owned()));
+        let expected = [("bfl".to_owned(), opened), ("bfl".to_owned(), None)];
+        assert_eq!(*told.lock().expect("no panic"), expected);
     }
 }

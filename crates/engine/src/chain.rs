@@ -47,10 +47,11 @@ impl Engine for Chain {
         &self.name
     }
 
-    /// As many as the busiest of them: they draw in turn for the same jobs.
+    /// Those of the first that is there: it draws as long as nothing is wrong, and more jobs would
+    /// only wait for it.
     fn places(&self) -> usize {
-        let places = self.links.iter().map(|link| link.engine.places());
-        places.max().unwrap_or(1)
+        let mut places = self.links.iter().map(|link| link.engine.places());
+        places.find(|places| *places > 0).unwrap_or(1)
     }
 
     async fn run(
@@ -139,6 +140,11 @@ impl AbsentEngine {
 impl Engine for AbsentEngine {
     fn model_name(&self) -> &str {
         &self.name
+    }
+
+    /// It works on nothing.
+    fn places(&self) -> usize {
+        0
     }
 
     async fn run(

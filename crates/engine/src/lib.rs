@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use breaker::{Breaker, BreakerState, Pass};
+pub use breaker::{Breaker, BreakerChange, BreakerObserver, BreakerState, Pass};
 pub use cancellation::Cancellation;
 pub use chain::{AbsentEngine, Chain, Link};
 pub use error::{Error, Moderated, Reason, Stage, Unavailable};

@@ -181,5 +181,13 @@ async fn when_none_can_draw_it_says_why_and_when_to_come_again() {
         (Reason::OverLimits, "NoWeights. Too much.")
     );
     assert_eq!(why.retry_after, Some(Duration::from_secs(9)));
-    assert_eq!(chain.places(), 6, "those of the busiest");
+}
+
+#[test]
+fn a_chain_has_the_places_of_the_first_engine_that_is_there() {
+    let engines = [Scripted::new("first", None), Scripted::new("second", None)];
+    assert_eq!(chain(&engines).places(), 5);
+    let absent = AbsentEngine::new("/models/x", "there is no folder /models/x");
+    let links = vec![link(Arc::new(absent)), link(engines[1].clone())];
+    assert_eq!(Chain::new(links, Instant::now).places(), 6);
 }

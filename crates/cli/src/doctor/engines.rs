@@ -5,6 +5,7 @@ use std::path::Path;
 use tintype_catalog::Catalog;
 
 use super::Finding;
+use crate::engine_states::{self, EngineState};
 use crate::models::BUNDLED;
 use crate::settings::{Settings, Source};
 
@@ -31,6 +32,38 @@ pub(super) fn tools(settings: &Settings) -> Vec<Finding> {
             }
         })
         .collect()
+}
+
+/// One line for each engine that a server has left alone.
+pub(super) fn states(settings: &Settings) -> Vec<Finding> {
+    let now = engine_states::now();
+    let states = engine_states::read(&settings.data).into_iter();
+    states
+        .map(|(name, state)| finding_of(&name, &state, now))
+        .collect()
+}
+
+fn finding_of(name: &str, state: &EngineState, now: u64) -> Finding {
+    let ago = now.saturating_sub(state.since);
+    match state.open_until {
+        None => Finding::ok(
+            "breaker",
+            format!("{name} works again, since {ago} seconds (closed)"),
+        ),
+        Some(until) if until > now => {
+            let left = until - now;
+            Finding::ok(
+                "breaker",
+                format!("{name} is left alone for {left} seconds more (open)"),
+            )
+            .note(state.reason.clone())
+        }
+        Some(_) => Finding::ok(
+            "breaker",
+            format!("{name} is tried with the next task (half open)"),
+        )
+        .note(state.reason.clone()),
+    }
 }
 
 fn trouble(source: &Source, settings: &Settings) -> Option<String> {
@@ -72,4 +105,32 @@ pub(super) fn provider(settings: &Settings) -> Option<Finding> {
             bfl.active_kontext_max
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_of_a_breaker_reads_as_what_comes_next() {
+        let read = |open_until, now| {
+            let state = EngineState {
+                since: 100,
+                open_until,
+                reason: "no credits".to_owned(),
+            };
+            finding_of("bfl", &state, now)
+        };
+        let open = read(Some(160), 110);
+        assert_eq!(open.found, "bfl is left alone for 50 seconds more (open)");
+        assert_eq!(open.advice.as_deref(), Some("no credits"));
+        let half_open = read(Some(160), 160);
+        assert_eq!(
+            half_open.found,
+            "bfl is tried with the next task (half open)"
+        );
+        let closed = read(None, 107);
+        assert_eq!(closed.found, "bfl works again, since 7 seconds (closed)");
+        assert_eq!(closed.advice, None);
+    }
 }

@@ -3,13 +3,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Finding;
+use crate::memory::{self, gigabytes};
 use crate::settings::Settings;
 
 /// The first of January 2026: no clock is right that shows less.
 const RECENT_SECONDS: u64 = 1_767_225_600;
 
 /// The bundled model and its pictures, with room to spare.
-const ENOUGH_MEMORY_KB: u64 = 1 << 20;
+const ENOUGH_MEMORY_BYTES: u64 = 1 << 30;
 
 pub(super) fn processor() -> Finding {
     let features = features();
@@ -51,20 +52,17 @@ pub(super) fn threads(wanted: Option<usize>) -> Finding {
 }
 
 pub(super) fn memory() -> Finding {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kilobytes = |name: &str| -> Option<u64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix("kB")?.trim().parse().ok()
-    };
-    let Some((total, free)) = kilobytes("MemTotal:").zip(kilobytes("MemAvailable:")) else {
+    let Some(memory) = memory::of_this_machine() else {
         return Finding::ok("memory", "cannot tell")
             .note("a large model needs its size twice over");
     };
-    let gigabytes = |kilobytes: u64| kilobytes as f64 / 1024.0 / 1024.0;
-    let (total, available) = (gigabytes(total), gigabytes(free));
+    let (total, available) = (
+        gigabytes(memory.total_bytes),
+        gigabytes(memory.available_bytes),
+    );
     let found = format!("{total:.1} GiB, of which {available:.1} GiB are free");
     let finding = Finding::ok("memory", found);
-    if free < ENOUGH_MEMORY_KB {
+    if memory.available_bytes < ENOUGH_MEMORY_BYTES {
         return finding.note("that is little even for the bundled model: end other programs");
     }
     finding

@@ -29,6 +29,18 @@ fn maker(task: &Value) -> (&str, &str) {
     (text("enginename"), text("modelname"))
 }
 
+/// What `tintype doctor` prints with a variable set or not.
+fn doctor(place: &Place, (name, value): (&str, Option<&str>)) -> String {
+    let mut command = tintype(place.path());
+    command.arg("doctor").arg("--data").arg(place.data());
+    match value {
+        Some(value) => command.env(name, value),
+        None => command.env_remove(name),
+    };
+    let output = command.output().expect("it ends");
+    String::from_utf8(output.stdout).expect("text")
+}
+
 async fn draw(client: &Client) -> Value {
     let token = client.run(PRO, json!({ "prompt": "x" })).await;
     client.ended(&token).await
@@ -192,6 +204,9 @@ async fn an_engine_stands_in_for_another_and_the_task_says_which() {
     let (engine, model) = maker(&task);
     assert_eq!(engine, "flux");
     assert!(model.contains("nano"), "{model}");
+    let doctor = doctor(&place, ("A_KEY", Some(KEY)));
+    assert!(doctor.contains("bfl is left alone"), "{doctor}");
+    assert!(doctor.contains("run out of credits"), "{doctor}");
 }
 
 #[tokio::test]
@@ -211,6 +226,27 @@ async fn a_model_that_is_not_there_stops_nobody_if_another_engine_draws() {
         .reason_of_failure(PRO, json!({ "prompt": "x" }))
         .await;
     assert_eq!(reason, "Request moderated: category not named");
+}
+
+#[tokio::test]
+async fn a_model_that_does_not_fit_is_not_opened_if_another_engine_draws() {
+    let stand_in = StandIn::start().await;
+    let place = place(&stand_in, "[\"flux\", \"bfl\"]");
+    let model = place.path().join("model");
+    std::fs::create_dir_all(model.join("transformer")).expect("a folder");
+    let weights = File::create(model.join("transformer/huge.safetensors")).expect("a file");
+    weights.set_len(4 << 40).expect("a file with a hole");
+    let mut command = place.serve_command();
+    command.env("A_KEY", KEY).arg("--model").arg(&model);
+    let server = Server::start(command);
+    assert!(
+        server
+            .greeting
+            .contains("does not fit: it wants 4096.0 GiB"),
+        "{}",
+        server.greeting
+    );
+    assert_eq!(maker(&draw(&server.client()).await).0, "bfl");
 }
 
 #[tokio::test]
@@ -273,17 +309,7 @@ async fn a_task_that_is_killed_stops_asking() {
 #[test]
 fn doctor_tells_which_engines_draw_and_never_the_key() {
     let place = Place::with_configuration("engine = [\"flux\", \"bfl\"]");
-    let doctor = |key: Option<&str>| {
-        let mut command = tintype(place.path());
-        command.arg("doctor").arg("--data").arg(place.data());
-        match key {
-            Some(key) => command.env("BFL_API_KEY", key),
-            None => command.env_remove("BFL_API_KEY"),
-        };
-        let output = command.output().expect("it ends");
-        String::from_utf8(output.stdout).expect("text")
-    };
-    let with = doctor(Some(KEY));
+    let with = doctor(&place, ("BFL_API_KEY", Some(KEY)));
     assert!(
         with.contains("flux-pro-1.1 draws with nano, then bfl"),
         "{with}"
@@ -293,7 +319,7 @@ fn doctor_tells_which_engines_draw_and_never_the_key() {
         "{with}"
     );
     assert!(!with.contains(KEY), "{with}");
-    let without = doctor(None);
+    let without = doctor(&place, ("BFL_API_KEY", None));
     assert!(
         without.contains("NOT set") && without.contains("the other engine draws"),
         "{without}"
