@@ -21,24 +21,67 @@ const TOLERANCE: f64 = 2e-6;
 const ILL_CONDITIONED: f64 = 2e-5;
 
 /// The devices under test, in families whose members differ in their threads alone and must agree to
-/// the bit: one for each instruction set that this machine has.
+/// the bit: those of [`f32_families`] and those that multiply in tiles.
+///
+/// Tiles round both sides of a product to bf16, if the weight is exact in bf16; so what multiplies such
+/// a weight must be exact in bf16, too ([`Draw::halves`]), to be held to the tolerance of f32.
 fn families() -> Vec<Vec<Arc<dyn Device>>> {
-    for isa in Isa::ALL {
-        if !isa.is_available() {
+    let mut families = f32_families();
+    if Isa::Amx.is_available() {
+        families.push(family(&|threads| cpu(Isa::Amx, threads)));
+    } else {
+        eprintln!(
+            "SKIPPED: this machine cannot run the amx device: tiles are modelled in software"
+        );
+    }
+    if !only_emulated() {
+        families.push(family(&modelled));
+    }
+    families
+}
+
+/// One for each instruction set of this machine that computes in f32 throughout.
+fn f32_families() -> Vec<Vec<Arc<dyn Device>>> {
+    let mut families = Vec::new();
+    for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
+        if only_emulated() && isa != Isa::Avx512 {
+            continue;
+        }
+        if isa.is_available() {
+            families.push(family(&|threads| cpu(isa, threads)));
+        } else {
             eprintln!("SKIPPED: this machine cannot run the {isa} device");
         }
     }
-    let family = |isa| [1, 3].map(|threads| cpu(isa, threads)).to_vec();
-    Isa::available().into_iter().map(family).collect()
+    families
 }
 
-fn cpu(isa: Isa, threads: usize) -> Arc<dyn Device> {
+/// Whether `tools/emulate` runs this, on its slow machine: what other machines have is left to them.
+fn only_emulated() -> bool {
+    std::env::var_os("TINTYPE_EMULATED").is_some()
+}
+
+fn family(device: &dyn Fn(usize) -> CpuDevice) -> Vec<Arc<dyn Device>> {
+    [1, 3]
+        .map(|threads| Arc::new(device(threads)) as Arc<dyn Device>)
+        .to_vec()
+}
+
+fn cpu(isa: Isa, threads: usize) -> CpuDevice {
     let options = CpuOptions {
         threads,
         isa: Some(isa),
         ..CpuOptions::default()
     };
-    Arc::new(CpuDevice::with_options(options).expect("it is available"))
+    CpuDevice::with_options(options).expect("it is available")
+}
+
+fn modelled(threads: usize) -> CpuDevice {
+    let options = CpuOptions {
+        threads,
+        ..CpuOptions::default()
+    };
+    CpuDevice::over_modelled_tiles(options).expect("the best is available")
 }
 
 /// Random tensors; every run draws others and names its seed on failure.
@@ -60,6 +103,14 @@ impl Draw {
         let values = (0..shape.iter().product()).map(|_| self.rng.random_range(-1.0..1.0));
         Tensor::from_vec(shape, values.collect())
     }
+
+    /// Values that bf16 holds exactly.
+    fn halves(&mut self, shape: &[usize]) -> Tensor {
+        let mut tensor = self.tensor(shape);
+        let values = tensor.data_mut().iter_mut();
+        values.for_each(|value| *value = upper_half(*value));
+        tensor
+    }
 }
 
 /// Runs `op` on every device and compares with the oracle, and to the bit between thread counts.
@@ -68,8 +119,18 @@ fn check(what: &str, seed: u64, op: impl Fn(&dyn Device) -> Vec<Tensor>) {
 }
 
 fn check_within(tolerance: f64, what: &str, seed: u64, op: impl Fn(&dyn Device) -> Vec<Tensor>) {
+    check_families(families(), tolerance, what, seed, op);
+}
+
+fn check_families(
+    families: Vec<Vec<Arc<dyn Device>>>,
+    tolerance: f64,
+    what: &str,
+    seed: u64,
+    op: impl Fn(&dyn Device) -> Vec<Tensor>,
+) {
     let expected = op(&ReferenceDevice);
-    for family in families() {
+    for family in families {
         let mut bits: Option<Vec<Tensor>> = None;
         for device in family {
             let found = op(&*device);
@@ -126,7 +187,7 @@ fn relative_rms(found: &Tensor, expected: &Tensor) -> f64 {
 #[test]
 fn linear_layers_and_their_epilogues() {
     let mut draw = Draw::new();
-    for (batch, rows, depth, width) in [
+    for (halves, (batch, rows, depth, width)) in [
         (1, 1, 7, 5),
         (3, 1, 64, 96),
         (2, 33, 20, 17),
@@ -135,13 +196,20 @@ fn linear_layers_and_their_epilogues() {
         (1, 201, 531, 45),
         (2, 8, 257, 129),
         (1, 5, 1, 1),
-    ] {
-        let x = draw.tensor(&[batch, rows, depth]);
+    ]
+    .into_iter()
+    .flat_map(|size| [(false, size), (true, size)])
+    {
+        let (x, weight) = ([batch, rows, depth], [width, depth]);
+        let (x, weight) = if halves {
+            (draw.halves(&x), draw.halves(&weight))
+        } else {
+            (draw.tensor(&x), draw.tensor(&weight))
+        };
         let other = draw.tensor(&[batch, rows, width]);
         let gates = draw.tensor(&[batch, 3 * width]);
-        let weight = draw.tensor(&[width, depth]);
         let bias = draw.tensor(&[width]);
-        for epilogue in [
+        let epilogues = [
             Epilogue::None,
             Epilogue::Activation(Activation::Gelu),
             Epilogue::Activation(Activation::GeluTanh),
@@ -157,7 +225,10 @@ fn linear_layers_and_their_epilogues() {
                 },
                 residual: &other,
             },
-        ] {
+        ];
+        // What comes after the product is the same for all weights: of those in bf16 every third does.
+        let step = if halves { 3 } else { 1 };
+        for epilogue in epilogues.into_iter().step_by(step) {
             for bias in [None, Some(&bias)] {
                 check(&format!("linear {epilogue:?}"), draw.seed, |device| {
                     let layer = device.pack_linear(&weight, bias);
@@ -171,8 +242,8 @@ fn linear_layers_and_their_epilogues() {
 #[test]
 fn linear_layers_over_inputs_side_by_side() {
     let mut draw = Draw::new();
-    let (a, b) = (draw.tensor(&[2, 50, 24]), draw.tensor(&[2, 50, 41]));
-    let weight = draw.tensor(&[37, 65]);
+    let (a, b) = (draw.halves(&[2, 50, 24]), draw.halves(&[2, 50, 41]));
+    let weight = draw.halves(&[37, 65]);
     let bias = draw.tensor(&[37]);
     check("linear over two inputs", draw.seed, |device| {
         let layer = device.pack_linear(&weight, Some(&bias));
@@ -185,7 +256,7 @@ fn linear_layers_do_not_see_the_batch() {
     let mut draw = Draw::new();
     for rows in [1, 2, 31, 200] {
         let inputs = [draw.tensor(&[3, rows, 70])];
-        let weight = draw.tensor(&[530, 70]);
+        let weight = draw.halves(&[530, 70]);
         check_batch("linear", &inputs, |device, inputs| {
             let layer = device.pack_linear(&weight, None);
             let gelu = Epilogue::Activation(Activation::GeluTanh);
@@ -201,8 +272,7 @@ fn linear_layers_do_not_see_the_other_rows() {
     for (depth, width) in [(70, 530), (600, 33)] {
         let x = draw.tensor(&[1, 230, depth]);
         let exact = draw.tensor(&[width, depth]);
-        let bf16: Vec<f32> = exact.data().iter().map(|&v| upper_half(v)).collect();
-        let bf16 = Tensor::from_vec(exact.shape(), bf16);
+        let bf16 = draw.halves(&[width, depth]);
         for (weight, device) in [&exact, &bf16]
             .into_iter()
             .flat_map(|weight| families().concat().into_iter().map(move |d| (weight, d)))
@@ -234,12 +304,14 @@ fn bf16_weights_are_exact_where_they_can_be() {
     for rows in [2, 40] {
         let x = draw.tensor(&[1, rows, 300]);
         let weight = draw.tensor(&[50, 300]);
-        let halves = weight.data().iter().map(|&v| upper_half(v)).collect();
-        let halves = Tensor::from_vec(weight.shape(), halves);
+        let halves = draw.halves(&[50, 300]);
         let none = Epilogue::None;
-        check("linear over bf16 weights", draw.seed, |device| {
+        let (what, seed) = ("linear over bf16 weights", draw.seed);
+        check_families(f32_families(), TOLERANCE, what, seed, |device| {
             vec![device.linear(&device.pack_linear(&halves, None), &x, none)]
         });
+        let reference = ReferenceDevice.pack_linear(&weight, None);
+        let exact = ReferenceDevice.linear(&reference, &x, none);
         for isa in Isa::available() {
             let options = CpuOptions {
                 threads: 1,
@@ -248,17 +320,43 @@ fn bf16_weights_are_exact_where_they_can_be() {
                 ..CpuOptions::default()
             };
             let device = CpuDevice::with_options(options).expect("it is available");
-            let exact =
-                ReferenceDevice.linear(&ReferenceDevice.pack_linear(&weight, None), &x, none);
             let found = device.linear(&device.pack_linear(&weight, None), &x, none);
             let error = relative_rms(&found, &exact);
-            // Half a unit in the eighth place, evenly spread: 2^-9 / sqrt(3) at most, half of it typically.
+            // Half a unit in the eighth place, evenly spread: 2^-9 / sqrt(3) at most, half of it typically;
+            // in tiles the input's roundings come on top.
             assert!(
-                (2e-4..2e-3).contains(&error),
+                (2e-4..3e-3).contains(&error),
                 "{isa}: {error:e} (seed {})",
                 draw.seed
             );
         }
+    }
+}
+
+/// What tiles round: both sides of a product, to bf16 or to bytes, and no more than that.
+#[test]
+fn tiles_round_what_they_multiply() {
+    let mut draw = Draw::new();
+    let x = draw.tensor(&[2, 70, 500]);
+    let weight = draw.tensor(&[90, 500]);
+    let none = Epilogue::None;
+    let expected = ReferenceDevice.linear(&ReferenceDevice.pack_linear(&weight, None), &x, none);
+    // Evenly spread values lose 2^-9 / sqrt(3) at most on each side as bf16, and as bytes
+    // 1 / (127 * sqrt(12)) of a largest value that is sqrt(3) times their own size.
+    for (weights, tolerance) in [(WeightFormat::Bf16, 3e-3), (WeightFormat::Int8, 7e-3)] {
+        let options = CpuOptions {
+            threads: 2,
+            weights,
+            ..CpuOptions::default()
+        };
+        let device = CpuDevice::over_modelled_tiles(options).expect("the best is available");
+        let found = device.linear(&device.pack_linear(&weight, None), &x, none);
+        let error = relative_rms(&found, &expected);
+        assert!(
+            (tolerance / 10.0..tolerance).contains(&error),
+            "{weights}: {error:e} (seed {})",
+            draw.seed
+        );
     }
 }
 
@@ -268,7 +366,7 @@ fn linear_layers_propagate_what_is_not_finite() {
     let mut draw = Draw::new();
     for (rows, depth, width) in [(3, 40, 20), (50, 300, 70)] {
         let mut x = draw.tensor(&[1, rows, depth]);
-        let mut weight = draw.tensor(&[width, depth]);
+        let mut weight = draw.halves(&[width, depth]);
         x.data_mut()[depth + 7] = f32::NAN;
         weight.data_mut()[5 * depth + 2] = f32::INFINITY;
         for device in families().concat() {

@@ -38,6 +38,8 @@ unsafe impl Plain for u16 {}
 unsafe impl Plain for i16 {}
 // SAFETY: as above.
 unsafe impl Plain for i8 {}
+// SAFETY: as above.
+unsafe impl Plain for i32 {}
 
 enum Bytes {
     Lines(Vec<Line>),

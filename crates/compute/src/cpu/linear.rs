@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use super::{
-    CpuDevice,
+    CpuDevice, WeightFormat,
+    amx::{self, TileUnit, TileWeight},
     panels::Panels,
     product::{self, Caller, Scratch, TILE_ROWS},
     simd::{self, Simd},
-    tile::{Grid, tiles},
+    tile::{Grid, Tile, tiles},
 };
 use crate::{Device, Epilogue, Linear, PackedImage, PackedPart, StoredMatrix, Tensor};
 
@@ -22,21 +23,50 @@ const TILES_PER_THREAD: usize = 4;
 
 /// A layer as this device keeps it.
 struct Layer {
-    weight: Panels,
+    weight: Weight,
     bias: Option<Vec<f32>>,
+}
+
+enum Weight {
+    /// For the kernels of f32.
+    Panels(Panels),
+    /// For tiles.
+    Tiles(TileUnit, TileWeight),
+}
+
+impl Weight {
+    /// Tiles round both sides of a product to bf16 or less: they take weights that are bf16 anyway, and
+    /// those of which it was asked.
+    fn new(device: &CpuDevice, weight: &StoredMatrix<'_>) -> Self {
+        if let Some(unit) = device.tiles {
+            match device.weights {
+                WeightFormat::Exact if !weight.fits_bf16() => {}
+                WeightFormat::Exact | WeightFormat::Bf16 => {
+                    return Self::Tiles(unit, TileWeight::bf16(device, weight));
+                }
+                WeightFormat::Int8 => {
+                    return Self::Tiles(unit, TileWeight::int8(device, weight));
+                }
+            }
+        }
+        Self::Panels(Panels::new(device, weight))
+    }
 }
 
 pub(super) fn pack(device: &CpuDevice, weight: &StoredMatrix<'_>, bias: Option<&Tensor>) -> Linear {
     let layer = Layer {
-        weight: Panels::new(device, weight),
+        weight: Weight::new(device, weight),
         bias: bias.map(Tensor::to_vec),
     };
     Linear::new(weight.columns(), weight.rows(), layer)
 }
 
 /// See [`Device::linear_image`].
-pub(super) fn image(layer: &Linear) -> PackedImage<'_> {
-    layer.packed::<Layer>().weight.image()
+pub(super) fn image(layer: &Linear) -> Option<PackedImage<'_>> {
+    match &layer.packed::<Layer>().weight {
+        Weight::Panels(panels) => Some(panels.image()),
+        Weight::Tiles(_, weight) => weight.image(),
+    }
 }
 
 /// See [`Device::linear_of_image`].
@@ -45,8 +75,13 @@ pub(super) fn of_image(
     part: &PackedPart<'_>,
     bias: Option<&Tensor>,
 ) -> Option<Linear> {
+    let tiles = device.tiles.and_then(|unit| {
+        let weight = TileWeight::of_image(part)?;
+        Some(Weight::Tiles(unit, weight))
+    });
+    let panels = || Panels::of_image(device, part).map(Weight::Panels);
     let layer = Layer {
-        weight: Panels::of_image(device, part)?,
+        weight: tiles.or_else(panels)?,
         bias: bias.map(Tensor::to_vec),
     };
     Some(Linear::new(part.in_features, part.out_features, layer))
@@ -93,32 +128,39 @@ pub(super) fn run(
     let width = layer.out_features();
     let mut output = device.tensor(&[batch, rows, width]);
     let simd = device.simd();
-    let grid = grid(device, rows, width);
-    let tasks = tiles(output.data_mut(), grid);
-    let scratch = || Scratch::new(device, grid.tile_rows);
-    device.for_each(tasks, scratch, |scratch, mut tile| {
+    let caller = |tile: &Tile<'_>| {
         let (sample, top, count) = (tile.sample, tile.row, tile.rows);
-        let caller = Caller {
-            rows: |first: usize, depth: Range<usize>, buffer: &mut [f32]| {
+        Caller {
+            rows: move |first: usize, depth: Range<usize>, buffer: &mut [f32]| {
                 let rows = top + first..top + count;
                 copy_rows(inputs, sample, rows, depth, buffer);
             },
-            finish: |row: usize, columns: Range<usize>, values: &mut [f32]| {
-                finish(
-                    simd,
-                    packed,
-                    epilogue,
-                    Place {
-                        sample,
-                        row: top + row,
-                        columns,
-                    },
-                    values,
-                );
+            finish: move |row: usize, columns: Range<usize>, values: &mut [f32]| {
+                let row = top + row;
+                let place = Place {
+                    sample,
+                    row,
+                    columns,
+                };
+                finish(simd, packed, epilogue, place, values);
             },
-        };
-        product::into_tile(device.kernels, scratch, &packed.weight, &mut tile, caller);
-    });
+        }
+    };
+    match &packed.weight {
+        Weight::Tiles(unit, weight) => {
+            let output = (output.data_mut(), amx::grid(device, rows, width));
+            amx::run(device, *unit, weight, output, caller);
+        }
+        Weight::Panels(panels) => {
+            let grid = grid(device, rows, width);
+            let tasks = tiles(output.data_mut(), grid);
+            let scratch = || Scratch::new(device, grid.tile_rows);
+            device.for_each(tasks, scratch, |scratch, mut tile| {
+                let caller = caller(&tile);
+                product::into_tile(device.kernels, scratch, panels, &mut tile, caller);
+            });
+        }
+    }
     output
 }
 

@@ -7,6 +7,7 @@
 //! instruction sets may differ in the last bits.)
 
 pub(crate) mod aligned;
+mod amx;
 mod attention;
 mod conv;
 mod cores;
@@ -26,6 +27,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use amx::TileUnit;
 use cores::Cores;
 use kernels::Kernels;
 pub use kernels::{Isa, MissingIsa, UnknownIsa};
@@ -45,6 +47,8 @@ pub struct CpuDevice {
     pool: Pool,
     threads: usize,
     kernels: &'static Kernels,
+    /// What multiplies in tiles, if anything does.
+    tiles: Option<TileUnit>,
     weights: WeightFormat,
     workspace: Arc<Workspace>,
 }
@@ -72,6 +76,25 @@ impl CpuDevice {
     /// If the operating system refuses to start the threads.
     pub fn with_options(options: CpuOptions) -> Result<Self, MissingIsa> {
         let isa = options.isa.unwrap_or_else(Isa::best).checked()?;
+        let tiles = (isa == Isa::Amx).then_some(TileUnit::Hardware);
+        Ok(Self::over(isa, tiles, options))
+    }
+
+    /// A device as `options` say that multiplies in AMX tiles which are modelled in software: slow, and
+    /// there so that tests on any machine run what surrounds the instructions.
+    ///
+    /// # Errors
+    /// As [`Self::with_options`].
+    ///
+    /// # Panics
+    /// As [`Self::with_options`].
+    #[doc(hidden)]
+    pub fn over_modelled_tiles(options: CpuOptions) -> Result<Self, MissingIsa> {
+        let isa = options.isa.unwrap_or_else(Isa::best).checked()?;
+        Ok(Self::over(isa, Some(TileUnit::Model), options))
+    }
+
+    fn over(isa: Isa, tiles: Option<TileUnit>, options: CpuOptions) -> Self {
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             given => given,
@@ -83,18 +106,22 @@ impl CpuDevice {
         };
         cores.tie(0);
         let pool = Pool::new(threads - 1, move |helper| cores.tie(helper + 1));
-        Ok(Self {
+        Self {
             pool,
             threads,
             kernels: Kernels::of(isa),
+            tiles,
             weights: options.weights,
             workspace: Workspace::new(),
-        })
+        }
     }
 
     /// The instruction set that it uses.
     pub fn isa(&self) -> Isa {
-        self.kernels.isa
+        match self.tiles {
+            Some(TileUnit::Hardware) => Isa::Amx,
+            Some(TileUnit::Model) | None => self.kernels.isa,
+        }
     }
 
     /// Its vector instructions, for passes over rows.
@@ -146,7 +173,14 @@ impl CpuDevice {
 impl fmt::Debug for CpuDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (threads, isa, weights) = (self.threads, self.isa(), self.weights);
-        write!(f, "CpuDevice({threads} threads, {isa}, {weights} weights)")
+        let model = match self.tiles {
+            Some(TileUnit::Model) => " and modelled tiles",
+            Some(TileUnit::Hardware) | None => "",
+        };
+        write!(
+            f,
+            "CpuDevice({threads} threads, {isa}{model}, {weights} weights)"
+        )
     }
 }
 
@@ -177,7 +211,7 @@ impl Device for CpuDevice {
     }
 
     fn linear_image<'a>(&self, layer: &'a Linear) -> Option<PackedImage<'a>> {
-        Some(linear::image(layer))
+        linear::image(layer)
     }
 
     fn linear_of_image(&self, part: &PackedPart<'_>, bias: Option<&Tensor>) -> Option<Linear> {

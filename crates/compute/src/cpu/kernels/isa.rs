@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::cpu::amx;
+
 /// An instruction set that the kernels are written for, the slowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
@@ -35,8 +37,7 @@ impl Isa {
             Self::Portable => true,
             Self::Avx2 => has_avx2(),
             Self::Avx512 => has_avx512(),
-            // The tile kernels are not there yet.
-            Self::Amx => false,
+            Self::Amx => has_avx512() && amx::is_available(),
         }
     }
 

@@ -1,0 +1,131 @@
+//! The innermost product: two by two tiles of sums, from a panel of A and a panel of B.
+//!
+//! A panel of A is `[step][32 rows][STEP]`, a panel of B `[step][2 halves][16 groups][16 columns]
+//! [GROUP]`, where a step is as much depth as one instruction multiplies ([`Operand::STEP`]): so each
+//! step of either is two tiles of 1 KiB, and the walk over a panel reads memory in order.
+#![expect(
+    unsafe_code,
+    reason = "tiles are loaded and stored through raw pointers"
+)]
+
+use super::tiles::{Operand, ROW_BYTES, TILE_COLUMNS, TILE_ROWS, Tiles};
+
+/// Rows of a block: two tiles.
+pub const BLOCK_ROWS: usize = 2 * TILE_ROWS;
+
+/// Columns of a block: two tiles.
+pub const BLOCK_COLUMNS: usize = 2 * TILE_COLUMNS;
+
+/// Bytes of a tile.
+const TILE_BYTES: usize = TILE_ROWS * ROW_BYTES;
+
+/// Cache lines of the next panel that are asked for in each step: as many as eight blocks of rows
+/// (256 rows) need to have a panel of the same depth in the cache before its turn comes.
+const LINES_AHEAD: usize = 4;
+
+/// Sums of a block, `stride` values from row to row.
+#[derive(Debug)]
+pub struct Sums<'a, S> {
+    /// From the block's first sum on, at least up to its last.
+    pub values: &'a mut [S],
+    /// Values from one row to the next.
+    pub stride: usize,
+    /// Whether the product is added to what is there.
+    pub accumulate: bool,
+}
+
+/// `sums = a · b`, or `sums += a · b`, for 32 × 32 sums. Meanwhile `ahead` is fetched into the cache,
+/// from its beginning, as far as the time suffices.
+///
+/// # Panics
+/// If the panels are not of one depth, or the block does not hold its last sum.
+pub fn product<T: Tiles, O: Operand>(
+    tiles: &mut T,
+    a: &[O],
+    b: &[O],
+    ahead: &[O],
+    sums: Sums<'_, O::Sum>,
+) {
+    let steps = a.len() / (BLOCK_ROWS * O::STEP);
+    assert_eq!(a.len(), steps * BLOCK_ROWS * O::STEP, "this is a bug");
+    assert_eq!(b.len(), a.len(), "this is a bug");
+    assert!(sums.stride >= BLOCK_COLUMNS, "this is a bug");
+    let last = (BLOCK_ROWS - 1) * sums.stride + BLOCK_COLUMNS;
+    assert!(last <= sums.values.len(), "this is a bug");
+    let (a, b): (*const u8, *const u8) = (a.as_ptr().cast(), b.as_ptr().cast());
+    // SAFETY: the sums hold 32 rows of 32 values, `stride` apart (just checked).
+    unsafe { begin(tiles, &sums) };
+    for step in 0..steps {
+        let offset = step * 2 * TILE_BYTES;
+        // SAFETY: both panels have `steps` steps of two tiles (just checked).
+        unsafe {
+            tiles.load::<4>(a.add(offset), ROW_BYTES);
+            tiles.load::<6>(b.add(offset), ROW_BYTES);
+            O::multiply::<T, 0, 4, 6>(tiles);
+            tiles.load::<7>(b.add(offset + TILE_BYTES), ROW_BYTES);
+            O::multiply::<T, 1, 4, 7>(tiles);
+            tiles.load::<5>(a.add(offset + TILE_BYTES), ROW_BYTES);
+            O::multiply::<T, 2, 5, 6>(tiles);
+            O::multiply::<T, 3, 5, 7>(tiles);
+        }
+        fetch(ahead, step);
+    }
+    // SAFETY: as above.
+    unsafe { end(tiles, sums) };
+}
+
+/// Registers 0 to 3 take the sums, or zeros.
+///
+/// # Safety
+/// The sums hold a whole block.
+unsafe fn begin<T: Tiles, S>(tiles: &mut T, sums: &Sums<'_, S>) {
+    if !sums.accumulate {
+        tiles.zero::<0>();
+        tiles.zero::<1>();
+        tiles.zero::<2>();
+        tiles.zero::<3>();
+        return;
+    }
+    let (start, stride_bytes) = (sums.values.as_ptr(), sums.stride * size_of::<S>());
+    // SAFETY: by the contract.
+    unsafe {
+        let low = start.add(TILE_ROWS * sums.stride);
+        tiles.load::<0>(start.cast(), stride_bytes);
+        tiles.load::<1>(start.add(TILE_COLUMNS).cast(), stride_bytes);
+        tiles.load::<2>(low.cast(), stride_bytes);
+        tiles.load::<3>(low.add(TILE_COLUMNS).cast(), stride_bytes);
+    }
+}
+
+/// Registers 0 to 3 become the sums.
+///
+/// # Safety
+/// The sums hold a whole block.
+unsafe fn end<T: Tiles, S>(tiles: &mut T, sums: Sums<'_, S>) {
+    let (start, stride_bytes) = (sums.values.as_mut_ptr(), sums.stride * size_of::<S>());
+    // SAFETY: by the contract.
+    unsafe {
+        let low = start.add(TILE_ROWS * sums.stride);
+        tiles.store::<0>(start.cast(), stride_bytes);
+        tiles.store::<1>(start.add(TILE_COLUMNS).cast(), stride_bytes);
+        tiles.store::<2>(low.cast(), stride_bytes);
+        tiles.store::<3>(low.add(TILE_COLUMNS).cast(), stride_bytes);
+    }
+}
+
+/// Asks for this step's lines of `ahead`.
+#[inline(always)]
+fn fetch<O: Operand>(ahead: &[O], step: usize) {
+    let per_line = ROW_BYTES / size_of::<O>();
+    for line in 0..LINES_AHEAD {
+        let first = (step * LINES_AHEAD + line) * per_line;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(value) = ahead.get(first) {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            // SAFETY: fetching has no effect that a program sees; the address is a valid one besides.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (ahead, first);
+    }
+}
