@@ -352,7 +352,8 @@ fn what_is_not_finite_reaches_its_window_and_nothing_else() {
                 let found = case.run(&*device, None);
                 for (i, (found, expected)) in found.data().iter().zip(expected.data()).enumerate() {
                     let same = match expected.is_finite() {
-                        true => (found - expected).abs() <= 1e-5 * expected.abs().max(1.0),
+                        // A leak would be not finite or huge; roundings are the other tests.
+                        true => (found - expected).abs() <= 1e-4 * expected.abs().max(1.0),
                         false => {
                             found.to_bits() == expected.to_bits()
                                 || expected.is_nan() && found.is_nan()

@@ -247,6 +247,13 @@ impl Pipeline {
         self.text_cache.statistics()
     }
 
+    /// The same, with a bound on the memory of the VAE's pictures; see [`Vae::within`].
+    #[must_use]
+    pub fn with_vae_memory(mut self, bytes: Option<usize>) -> Self {
+        self.vae = self.vae.within(bytes);
+        self
+    }
+
     /// The model's own defaults.
     pub fn settings(&self) -> &Settings {
         &self.settings

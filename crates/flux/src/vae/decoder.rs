@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tintype_compute::{Activation, Conv2d, ConvGeometry, Device, GroupNorm, Tensor};
+use tintype_compute::{Conv2d, ConvGeometry, Device, GroupNorm, Tensor};
 
 use super::{
-    SAME,
+    Memory, SAME, norm_and_convolve,
     parts::{EPS, MidBlock, Resnets},
 };
 use crate::{
@@ -71,21 +71,26 @@ impl Decoder {
 
     /// `(batch, height, width, latent_channels)` to `(batch, height * f, width * f, out_channels)`.
     pub fn forward(&self, latents: &Tensor) -> Tensor {
-        let x = self.device.conv2d(&self.input, latents, None);
-        let mut x = self.mid.forward(&x);
-        for index in 0..self.levels.len() {
-            x = self.forward_level(index, &x);
+        self.forward_within(latents, Memory::UNBOUNDED)
+    }
+
+    pub(super) fn forward_within(&self, latents: &Tensor, memory: Memory) -> Tensor {
+        let device = &*self.device;
+        let mut x = device.conv2d(&self.input, latents, None);
+        x = self.mid.forward(&x);
+        let mut upsample = None;
+        for level in &self.levels {
+            x = level.resnets.forward(x, upsample, memory);
+            upsample = level.upsample.as_ref();
         }
-        let x = self
-            .device
-            .group_norm(&x, &self.norm, Some(Activation::Silu));
-        self.device.conv2d(&self.output, &x, None)
+        norm_and_convolve(device, &self.norm, &self.output, &x)
     }
 
     /// One level alone (diffusers: `decoder.up_blocks[index]`).
     pub fn forward_level(&self, index: usize, input: &Tensor) -> Tensor {
         let level = &self.levels[index];
-        let x = level.resnets.forward(input);
+        let resnets = &level.resnets;
+        let x = resnets.forward(input.clone(), None, Memory::UNBOUNDED);
         match &level.upsample {
             Some(upsample) => self.device.conv2d(upsample, &x, None),
             None => x,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tintype_compute::{Activation, Conv2d, ConvGeometry, Device, GroupNorm, Padding, Tensor};
+use tintype_compute::{Conv2d, ConvGeometry, Device, GroupNorm, Padding, Tensor};
 
 use super::{
-    SAME,
+    Memory, SAME, norm_and_convolve,
     parts::{EPS, MidBlock, Resnets},
 };
 use crate::{
@@ -77,21 +77,25 @@ impl Encoder {
 
     /// `(batch, height, width, in_channels)` to `(batch, height / f, width / f, 2 * latent_channels)`.
     pub fn forward(&self, pictures: &Tensor) -> Tensor {
+        self.forward_within(pictures, Memory::UNBOUNDED)
+    }
+
+    pub(super) fn forward_within(&self, pictures: &Tensor, memory: Memory) -> Tensor {
         let mut x = self.device.conv2d(&self.input, pictures, None);
-        for index in 0..self.levels.len() {
-            x = self.forward_level(index, &x);
+        for level in &self.levels {
+            x = self.run_level(level, x, memory);
         }
-        let x = self.mid.forward(&x);
-        let x = self
-            .device
-            .group_norm(&x, &self.norm, Some(Activation::Silu));
-        self.device.conv2d(&self.output, &x, None)
+        x = self.mid.forward(&x);
+        norm_and_convolve(&*self.device, &self.norm, &self.output, &x)
     }
 
     /// One level alone (diffusers: `encoder.down_blocks[index]`).
     pub fn forward_level(&self, index: usize, input: &Tensor) -> Tensor {
-        let level = &self.levels[index];
-        let x = level.resnets.forward(input);
+        self.run_level(&self.levels[index], input.clone(), Memory::UNBOUNDED)
+    }
+
+    fn run_level(&self, level: &Level, input: Tensor, memory: Memory) -> Tensor {
+        let x = level.resnets.forward(input, None, memory);
         match &level.downsample {
             Some(downsample) => self.device.conv2d(downsample, &x, None),
             None => x,

@@ -1,13 +1,17 @@
 //! What encoder and decoder are made of (diffusers 0.42: resnet.py `ResnetBlock2D`,
 //! unet_2d_blocks.py `UNetMidBlock2D`, attention_processor.py `Attention`).
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use tintype_compute::{
-    Activation, Attention, Conv2d, Device, Epilogue, GroupNorm, Linear, Mask, Segment, Tensor,
+    Activation, Attention, Conv2d, Convolution, Device, Epilogue, GroupNorm, GroupSums, Linear,
+    Mask, Normalisation, Segment, Strip, Target, Tensor,
 };
 
-use super::{POINT, SAME};
+use super::{
+    Memory, POINT, SAME,
+    strips::{self, Overwritten, Picture, Rows},
+};
 use crate::{
     config::VaeConfig,
     weights::{
@@ -61,19 +65,157 @@ impl Resnet {
     }
 
     /// `(batch, height, width, input)` to `(batch, height, width, output)`.
-    pub fn forward(&self, input: &Tensor) -> Tensor {
+    pub fn forward(&self, input: Tensor) -> Tensor {
         let device = &*self.device;
-        let silu = Some(Activation::Silu);
-        let x = device.group_norm(input, &self.norms[0], silu);
-        let x = device.conv2d(&self.convs[0], &x, None);
-        let x = device.group_norm(&x, &self.norms[1], silu);
-        match &self.shortcut {
-            Some(shortcut) => {
-                let residual = device.conv2d(shortcut, input, None);
-                device.conv2d(&self.convs[1], &x, Some(&residual))
+        let norm = self.normalisation(0, &input);
+        let height = input.dim(1);
+        let hidden = strips::convolve(
+            device,
+            &self.convs[0],
+            Strip::whole(&input),
+            Some(&norm),
+            0..height,
+        );
+        let norm = self.normalisation(1, &hidden);
+        let mut output = match &self.shortcut {
+            Some(shortcut) => device.conv2d(shortcut, &input, None),
+            None => input,
+        };
+        self.add_second(Strip::whole(&hidden), &norm, 0..height, &mut output);
+        output
+    }
+
+    /// Strip by strip, into a picture of its own. The bits are those of [`Self::forward`].
+    pub(super) fn forward_strips(&self, input: Picture<'_>) -> Tensor {
+        let device = &*self.device;
+        let [batch, height, width, _] = input.shape();
+        let rows_of = |rows| input.rows(device, rows);
+        let norms = self.norms_by_strips(input, &rows_of);
+        let mut output = device.tensor(&[batch, height, width, self.convs[1].out_channels()]);
+        for rows in strips::strips(height) {
+            let (x, hidden) = self.first_by_strips(&norms[0], height, &rows, &rows_of);
+            match &self.shortcut {
+                Some(layer) => {
+                    let convolution = Convolution {
+                        layer,
+                        input: x.strip(height),
+                        norm: None,
+                        rows: rows.clone(),
+                    };
+                    let target = Target {
+                        tensor: &mut output,
+                        first_row: 0,
+                        add: false,
+                    };
+                    device.convolve(&convolution, target);
+                }
+                None => x.copy_to(&mut output, rows.clone()),
             }
-            None => device.conv2d(&self.convs[1], &x, Some(input)),
+            self.add_second(hidden.strip(height), &norms[1], rows, &mut output);
         }
+        output
+    }
+
+    /// Strip by strip, in place of the input.
+    ///
+    /// # Panics
+    /// If the block changes the channels.
+    pub(super) fn forward_in_place(&self, picture: &mut Tensor) {
+        assert!(self.shortcut.is_none(), "this is a bug");
+        let device = &*self.device;
+        let height = picture.dim(1);
+        let input = Picture {
+            stored: picture,
+            upsample: None,
+        };
+        let norms = self.norms_by_strips(input, &|rows| input.rows(device, rows));
+        let mut picture = Overwritten::new(picture);
+        for rows in strips::strips(height) {
+            let rows_of = |rows| picture.rows(device, rows);
+            let (_, hidden) = self.first_by_strips(&norms[0], height, &rows, &rows_of);
+            picture.give_up(device, rows.end);
+            self.add_second(hidden.strip(height), &norms[1], rows, picture.picture);
+        }
+    }
+
+    /// Whether the channels change.
+    pub(super) fn has_shortcut(&self) -> bool {
+        self.shortcut.is_some()
+    }
+
+    fn normalisation(&self, index: usize, picture: &Tensor) -> Normalisation {
+        let mut sums = GroupSums::new(picture.dim(0), self.norms[index].groups);
+        self.device.add_group_sums(&mut sums, picture);
+        sums.normalisation(&self.norms[index], Some(Activation::Silu))
+    }
+
+    /// Both norms of a picture whose rows are asked for, without keeping any.
+    fn norms_by_strips(
+        &self,
+        input: Picture<'_>,
+        rows_of: &dyn Fn(Range<usize>) -> Tensor,
+    ) -> [Normalisation; 2] {
+        let device = &*self.device;
+        let [batch, height, _, _] = input.shape();
+        let mut sums = self
+            .norms
+            .each_ref()
+            .map(|norm| GroupSums::new(batch, norm.groups));
+        match input.upsample {
+            None => device.add_group_sums(&mut sums[0], input.stored),
+            Some(_) => strips::strips(height)
+                .for_each(|rows| device.add_group_sums(&mut sums[0], &rows_of(rows))),
+        }
+        let silu = Some(Activation::Silu);
+        let first = sums[0].normalisation(&self.norms[0], silu);
+        for rows in strips::strips(height) {
+            let x = Rows::new(&self.convs[0], &rows, height, rows_of);
+            let (layer, x) = (&self.convs[0], x.strip(height));
+            let hidden = strips::convolve(device, layer, x, Some(&first), rows);
+            device.add_group_sums(&mut sums[1], &hidden);
+        }
+        let second = sums[1].normalisation(&self.norms[1], silu);
+        [first, second]
+    }
+
+    /// What the second convolution needs for `rows`: the input's rows and the first's output.
+    fn first_by_strips(
+        &self,
+        norm: &Normalisation,
+        height: usize,
+        rows: &Range<usize>,
+        rows_of: &dyn Fn(Range<usize>) -> Tensor,
+    ) -> (Rows, Rows) {
+        let needed = strips::whole_steps(self.convs[1].input_rows(rows, height), height);
+        let x = Rows::new(&self.convs[0], &needed, height, rows_of);
+        let (device, layer) = (&*self.device, &self.convs[0]);
+        let hidden = strips::convolve(device, layer, x.strip(height), Some(norm), needed.clone());
+        let hidden = Rows {
+            tensor: hidden,
+            first: needed.start,
+        };
+        (x, hidden)
+    }
+
+    fn add_second(
+        &self,
+        input: Strip<'_>,
+        norm: &Normalisation,
+        rows: Range<usize>,
+        output: &mut Tensor,
+    ) {
+        let convolution = Convolution {
+            layer: &self.convs[1],
+            input,
+            norm: Some(norm),
+            rows,
+        };
+        let target = Target {
+            tensor: output,
+            first_row: 0,
+            add: true,
+        };
+        self.device.convolve(&convolution, target);
     }
 }
 
@@ -110,9 +252,45 @@ impl Resnets {
         })
     }
 
-    pub fn forward(&self, input: &Tensor) -> Tensor {
-        let first = self.first.forward(input);
-        self.rest.iter().fold(first, |x, resnet| resnet.forward(&x))
+    /// All blocks over `stored`, doubled first by `upsample`; whole if that takes no more than `memory`.
+    pub fn forward(&self, mut stored: Tensor, upsample: Option<&Conv2d>, memory: Memory) -> Tensor {
+        let device = &*self.first.device;
+        let input = Picture {
+            stored: &stored,
+            upsample,
+        };
+        if self.whole_bytes(input) <= memory.bytes {
+            if let Some(layer) = upsample {
+                stored = device.conv2d(layer, &stored, None);
+            }
+            let first = self.first.forward(stored);
+            return self.rest.iter().fold(first, |x, resnet| resnet.forward(x));
+        }
+        if upsample.is_some() || self.first.has_shortcut() {
+            stored = self.first.forward_strips(input);
+        } else {
+            self.first.forward_in_place(&mut stored);
+        }
+        for resnet in &self.rest {
+            resnet.forward_in_place(&mut stored);
+        }
+        stored
+    }
+
+    /// What the pictures take while all of them are whole: the input, and what lies between the two
+    /// convolutions of a block; while it is doubled, the input besides.
+    fn whole_bytes(&self, input: Picture<'_>) -> usize {
+        let [batch, height, width, channels] = input.shape();
+        let outputs = self.first.convs[1].out_channels();
+        let first = channels
+            + if self.first.has_shortcut() {
+                2 * outputs
+            } else {
+                outputs
+            };
+        let pixels = batch * height * width;
+        let doubling = input.stored.data().len() + pixels * channels;
+        doubling.max(pixels * first.max(2 * outputs)) * size_of::<f32>()
     }
 }
 
@@ -216,10 +394,10 @@ impl MidBlock {
 
     /// `(batch, height, width, channels)` in and out.
     pub fn forward(&self, input: &Tensor) -> Tensor {
-        let mut x = self.first.forward(input);
+        let mut x = self.first.forward(input.clone());
         if let Some(attention) = &self.attention {
             x = attention.forward(&x);
         }
-        self.second.forward(&x)
+        self.second.forward(x)
     }
 }
