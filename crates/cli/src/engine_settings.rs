@@ -185,12 +185,15 @@ impl BflSettings {
 fn base_url(text: &str) -> anyhow::Result<Url> {
     let url = Url::parse(text).ok();
     let usable = url.filter(|url| {
-        let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        bare && match url.scheme() {
-            "https" => url.has_host(),
-            "http" => is_this_machine(url),
-            _ => false,
-        }
+        let no_user = url.username().is_empty() && url.password().is_none();
+        let bare = url.query().is_none() && url.fragment().is_none();
+        no_user
+            && bare
+            && match url.scheme() {
+                "https" => url.has_host(),
+                "http" => is_this_machine(url),
+                _ => false,
+            }
     });
     usable.with_context(|| {
         format!("base_url must be an https address like https://api.bfl.ai, not \"{text}\"")
@@ -232,6 +235,8 @@ mod tests {
             "api.bfl.ai",
             "ftp://api.bfl.ai",
             "https://a.example/?x=1",
+            "https://user@a.example",
+            "https://:hush@a.example",
             "",
         ] {
             let refused = format!("{:#}", with_base(bad).check().expect_err(bad));

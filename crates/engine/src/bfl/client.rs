@@ -186,6 +186,7 @@ fn refused(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Tr
             "The provider does not accept the inputs{said}."
         ))),
         429 => Trouble::Busy { retry_after },
+        503 if retry_after.is_some() => Trouble::Busy { retry_after },
         status => Trouble::Passing(format!("answers with status {status}")),
     }
 }
