@@ -58,6 +58,8 @@ pub enum Kind {
     InsufficientBalance,
     /// Another request was sent with the same idempotency key.
     KeyReused,
+    /// The operator requires moderation, and a moderator is missing.
+    NotModerated,
     /// The service cannot do its part right now; the same call may work later.
     Unavailable,
     /// A fault of the service.
@@ -87,7 +89,7 @@ const fn row(kind: Kind, code: u32, status: StatusCode, sentence: &'static str) 
 }
 
 /// The table.
-pub const TABLE: [Row; 22] = [
+pub const TABLE: [Row; 23] = [
     row(
         Kind::Credentials,
         0,
@@ -202,6 +204,12 @@ pub const TABLE: [Row; 22] = [
         0,
         StatusCode::OK,
         "The Idempotency-Key was used for another request.",
+    ),
+    row(
+        Kind::NotModerated,
+        0,
+        StatusCode::OK,
+        "This service runs only what it can moderate, and a moderator is missing.",
     ),
     row(
         Kind::Unavailable,
@@ -368,6 +376,9 @@ impl From<SubmitError> for ApiError {
                     Refusal::KeyReused => Kind::KeyReused,
                 };
                 Self::with_sentences(kind, vec![refusal.to_string()])
+            }
+            SubmitError::NotModerated(reason) => {
+                Self::with_sentences(Kind::NotModerated, vec![reason])
             }
             SubmitError::Service(error) => error.into(),
         }

@@ -124,6 +124,9 @@ pub enum SubmitError {
     /// A limit of the project forbids it, or another request had its key.
     #[error("{0}")]
     Refused(Refusal),
+    /// The operator requires moderation, and a moderator is missing.
+    #[error("{0}")]
+    NotModerated(String),
     /// Nothing was accepted, and the same call may work later.
     #[error(transparent)]
     Service(#[from] ServiceError),

@@ -12,6 +12,7 @@ mod control;
 mod files;
 mod guarded;
 pub mod janitor;
+pub mod moderation;
 mod networks;
 mod outlook;
 mod preprocess;

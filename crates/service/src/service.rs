@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::attempts::BadAttempts;
 use crate::cause::root_cause;
 use crate::guarded::{GuardConfig, GuardedClient};
+use crate::moderation::Moderation;
 use crate::outlook::LastView;
 use crate::watch::Hub;
 use crate::{Clock, Principal, SealingKey, ServiceError};
@@ -30,6 +31,8 @@ pub struct ServiceConfig {
     pub fetch_timeout: Duration,
     /// How long the answer to a kill waits for the task to have stopped.
     pub kill_patience: Duration,
+    /// Who judges what is asked for and what is drawn: nobody, unless it is said.
+    pub moderation: Moderation,
 }
 
 /// Long enough for a step of a small model, short enough for a client that waits.
@@ -46,6 +49,7 @@ impl ServiceConfig {
             guard: GuardConfig::default(),
             fetch_timeout: FETCH_TIMEOUT,
             kill_patience: KILL_PATIENCE,
+            moderation: Moderation::off(),
         }
     }
 }
@@ -89,6 +93,7 @@ pub struct Service {
     /// Who watches which task.
     pub(crate) hub: Arc<Hub>,
     pub(crate) last_view: LastView,
+    pub(crate) moderation: Moderation,
     /// Tasks that the worker of this process runs at the same time; zero before there is one.
     places: AtomicUsize,
 }
@@ -113,6 +118,7 @@ impl Service {
             kill_patience: config.kill_patience,
             hub: Hub::new(),
             last_view: LastView::default(),
+            moderation: config.moderation,
             places: AtomicUsize::new(0),
         }
     }
@@ -151,6 +157,11 @@ impl Service {
         task: &TaskRef,
     ) -> Result<Option<Task>, ServiceError> {
         Ok(self.store.detail(task, Some(principal.project)).await?)
+    }
+
+    /// Who judges what is asked for and what is drawn.
+    pub fn moderation(&self) -> &Moderation {
+        &self.moderation
     }
 
     /// Whether a submitted task would be kept: the readiness probe.

@@ -56,6 +56,9 @@ impl Service {
         {
             return Ok(first);
         }
+        if let Some(refusal) = self.moderation.refusal() {
+            return Err(SubmitError::NotModerated(refusal));
+        }
         let slug = &run.tool;
         let tool = self.catalog.tool(slug).ok_or(SubmitError::UnknownTool)?;
         let mut request = self.sort(principal, tool, run.inputs);

@@ -17,8 +17,10 @@ use tokio::sync::watch;
 
 use crate::Clock;
 
+mod judge;
 mod receiver;
 
+pub use judge::StandInJudge;
 pub use receiver::{Answer, Call, Receiver};
 
 /// How often a held job looks whether it is cancelled: its denoising steps are this short.

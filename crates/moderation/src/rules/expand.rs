@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::vocabulary::Number;
+use super::vocabulary::{Number, Vocabulary};
 use crate::text::{Text, fold};
 
 /// A phrase has this many words at most: whatever is longer nobody writes twice.
@@ -36,16 +36,20 @@ pub(super) enum Pattern {
 }
 
 /// The named lists of a rule file: their phrases, written out.
-pub(super) type Lists = HashMap<String, Vec<Vec<Pattern>>>;
+pub(super) type Lists = HashMap<String, Vec<Vec<WordId>>>;
 
 /// Writes a phrase out.
 ///
 /// # Errors
 /// Why it makes no sense, to be read after the phrase.
-pub(super) fn write_out(phrase: &str, lists: &Lists) -> Result<Vec<Vec<Pattern>>, String> {
-    let mut written: Vec<Vec<Pattern>> = vec![Vec::new()];
+pub(super) fn write_out(
+    phrase: &str,
+    lists: &Lists,
+    vocabulary: &mut Vocabulary,
+) -> Result<Vec<Vec<WordId>>, String> {
+    let mut written: Vec<Vec<WordId>> = vec![Vec::new()];
     for element in phrase.split_whitespace() {
-        let alternatives = alternatives(element, lists)?;
+        let alternatives = alternatives(element, lists, vocabulary)?;
         if written.len() * alternatives.len() > MAX_WRITTEN_OUT {
             return Err(format!(
                 "stands for more than {MAX_WRITTEN_OUT} phrases: split the rule, or put the parts \
@@ -78,7 +82,11 @@ trait MinMax: Iterator<Item = usize> + Sized {
 impl<I: Iterator<Item = usize>> MinMax for I {}
 
 /// What one element of a phrase may be: the members of a list, or words parted by `|`.
-fn alternatives(element: &str, lists: &Lists) -> Result<Vec<Vec<Pattern>>, String> {
+fn alternatives(
+    element: &str,
+    lists: &Lists,
+    vocabulary: &mut Vocabulary,
+) -> Result<Vec<Vec<WordId>>, String> {
     let mut all = Vec::new();
     for one in element.split('|') {
         match one.strip_prefix('@') {
@@ -88,7 +96,10 @@ fn alternatives(element: &str, lists: &Lists) -> Result<Vec<Vec<Pattern>>, Strin
                     list.ok_or_else(|| format!("names a list \"{name}\" that is not there"))?;
                 all.extend(list.iter().cloned());
             }
-            None => all.push(patterns(one)?),
+            None => {
+                let patterns = patterns(one)?;
+                all.push(patterns.iter().map(|word| vocabulary.word(word)).collect());
+            }
         }
     }
     Ok(all)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::expand::{Lists, Pattern, write_out};
+use super::expand::{Lists, WordId, write_out};
 use super::{Origin, Place, Rule, RuleSet, Use};
 use crate::Category;
 use crate::text::Text;
@@ -113,7 +113,7 @@ impl Reader<'_> {
             words
         });
         set.short_words.extend(short_words);
-        let lists = self.lists(&file.lists)?;
+        let lists = self.lists(set, &file.lists)?;
         for phrase in &file.innocent {
             self.add(set, phrase, &lists, Use::Innocent)?;
         }
@@ -124,12 +124,16 @@ impl Reader<'_> {
     }
 
     /// Lists hold phrases, not lists.
-    fn lists(&self, written: &BTreeMap<String, Vec<Spanned<String>>>) -> Result<Lists, RuleError> {
+    fn lists(
+        &self,
+        set: &mut RuleSet,
+        written: &BTreeMap<String, Vec<Spanned<String>>>,
+    ) -> Result<Lists, RuleError> {
         let mut lists = Lists::new();
         for (name, phrases) in written {
             let mut all = Vec::new();
             for phrase in phrases {
-                all.extend(self.written_out(phrase, &Lists::new())?);
+                all.extend(self.written_out(set, phrase, &Lists::new())?);
             }
             lists.insert(name.clone(), all);
         }
@@ -187,8 +191,8 @@ impl Reader<'_> {
         lists: &Lists,
         used: Use,
     ) -> Result<(), RuleError> {
-        for patterns in self.written_out(phrase, lists)? {
-            let id = set.vocabulary.phrase(&patterns);
+        for words in self.written_out(set, phrase, lists)? {
+            let id = set.vocabulary.phrase(words);
             if set.uses.len() <= id.0 {
                 set.uses.resize_with(id.0 + 1, Vec::new);
             }
@@ -201,10 +205,11 @@ impl Reader<'_> {
 
     fn written_out(
         &self,
+        set: &mut RuleSet,
         phrase: &Spanned<String>,
         lists: &Lists,
-    ) -> Result<Vec<Vec<Pattern>>, RuleError> {
-        write_out(phrase.get_ref(), lists).map_err(|reason| {
+    ) -> Result<Vec<Vec<WordId>>, RuleError> {
+        write_out(phrase.get_ref(), lists, &mut set.vocabulary).map_err(|reason| {
             let reason = format!("the phrase \"{}\" {reason}", phrase.get_ref());
             self.broken(phrase.span().start, &reason)
         })

@@ -45,8 +45,7 @@ pub(super) struct Found {
 
 impl Vocabulary {
     /// The number of a phrase, which is added if it is new.
-    pub(super) fn phrase(&mut self, patterns: &[Pattern]) -> PhraseId {
-        let words: Vec<WordId> = patterns.iter().map(|pattern| self.word(pattern)).collect();
+    pub(super) fn phrase(&mut self, words: Vec<WordId>) -> PhraseId {
         if let Some(&known) = self.phrase_ids.get(&words) {
             return known;
         }
@@ -59,7 +58,8 @@ impl Vocabulary {
         id
     }
 
-    fn word(&mut self, pattern: &Pattern) -> WordId {
+    /// The number of a word, which is added if it is new.
+    pub(super) fn word(&mut self, pattern: &Pattern) -> WordId {
         if let Some(&known) = self.ids.get(pattern) {
             return known;
         }

@@ -44,6 +44,7 @@ pub(super) const ENDPOINT: Endpoint = Endpoint {
         Kind::ConcurrencyLimit,
         Kind::InsufficientBalance,
         Kind::KeyReused,
+        Kind::NotModerated,
     ],
 };
 

@@ -15,6 +15,10 @@ pub enum Answer {
     Status(u16),
     /// A status and one header line.
     With(u16, String),
+    /// A status and a body.
+    Says(u16, String),
+    /// The beginning of a body that never ends.
+    BreaksOff,
     /// Takes the call and says nothing.
     Silence,
 }
@@ -139,13 +143,20 @@ async fn accept(
                 number = calls.len();
                 calls.push(call);
             });
-            let (status, line) = match script(number) {
-                Answer::Status(status) => (status, String::new()),
-                Answer::With(status, line) => (status, format!("{line}\r\n")),
+            let (status, line, body) = match script(number) {
+                Answer::Status(status) => (status, String::new(), String::new()),
+                Answer::With(status, line) => (status, format!("{line}\r\n"), String::new()),
+                Answer::Says(status, body) => (status, String::new(), body),
+                Answer::BreaksOff => {
+                    let beginning = b"HTTP/1.1 200 So\r\ncontent-length: 999\r\n\r\n{";
+                    let _ = connection.write_all(beginning).await;
+                    return;
+                }
                 Answer::Silence => return std::future::pending().await,
             };
             let answer = format!(
-                "HTTP/1.1 {status} So\r\n{line}content-length: 0\r\nconnection: close\r\n\r\n"
+                "HTTP/1.1 {status} So\r\n{line}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
             );
             let _ = connection.write_all(answer.as_bytes()).await;
         });

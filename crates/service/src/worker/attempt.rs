@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use tintype_catalog::{AspectRatio, Inputs, OutputFormat, Sizes};
 use tintype_domain::{Epoch, EventKind, ExitCode, Maker, Outcome, Task, TaskId, TaskState};
-use tintype_engine::{Engine, FileType, Job, Size, SizeTable};
+use tintype_engine::{Engine, FileType, Job, Moderated, Size, SizeTable};
 use tintype_store::{Fenced, Progress};
 use tokio::time::{Instant, sleep};
 
 use super::Worker;
 use super::held::{Held, Stop};
+use super::moderate::Remarks;
 use crate::preprocess::ImageError;
 
 /// What a person reads who asked for a better prompt.
@@ -44,6 +45,11 @@ pub(super) struct Failure {
 }
 
 impl Halt {
+    /// It is not let through: the one place that writes such an end.
+    pub(super) fn moderated(moderated: &Moderated) -> Self {
+        Self::failed(ExitCode::MODERATED, moderated.to_string())
+    }
+
     pub(super) fn failed(exit_code: ExitCode, sentence: impl Into<String>) -> Self {
         Self::Failed(Failure {
             exit_code,
@@ -85,7 +91,9 @@ impl Worker {
 
     async fn run(&self, task: &Task, held: &Held) -> Result<Outcome, Halt> {
         self.note(held, &[TaskState::PreprocessStarted]);
-        let Prepared { job, inputs } = self.prepare(task, held).await?;
+        self.check_moderators()?;
+        let mut remarks = Remarks::default();
+        let Prepared { job, inputs } = self.prepare(task, held, &mut remarks).await?;
         if let Some(stop) = held.why() {
             return Err(Halt::Stopped(stop));
         }
@@ -100,18 +108,27 @@ impl Worker {
             model: picture.model_name.clone(),
         };
         let unheard = inputs.prompt_upsampling && !picture.prompt_upsampled;
+        self.moderate_output(&picture.image, &inputs, &mut remarks)
+            .await?;
         let output = self.keep(task, held, picture, inputs.output_format).await?;
-        let note = if unheard { UPSAMPLING_NOTE } else { "" };
+        if unheard {
+            remarks.add(UPSAMPLING_NOTE);
+        }
         Ok(Outcome::Succeeded {
             outputs: vec![output],
             maker: Some(maker),
-            debug_error: note.to_owned(),
+            debug_error: remarks.text(),
         })
     }
 
     /// Reads the recorded parameters again, and fetches what they point at. That may take long: it
     /// is recorded that it began, and a stop does not wait for it.
-    async fn prepare(&self, task: &Task, held: &Held) -> Result<Prepared, Halt> {
+    async fn prepare(
+        &self,
+        task: &Task,
+        held: &Held,
+        remarks: &mut Remarks,
+    ) -> Result<Prepared, Halt> {
         let service = &self.service;
         let tool = service.catalog.tool(&task.tool).ok_or_else(|| {
             let sentence = format!("The tool {} is not offered any more.", task.tool);
@@ -122,6 +139,7 @@ impl Worker {
             let sentences: Vec<_> = errors.iter().map(ToString::to_string).collect();
             Halt::failed(ExitCode::INPUT, sentences.join(" "))
         })?;
+        self.moderate_prompt(&inputs, held, remarks).await?;
         let reference = match &inputs.image {
             None => None,
             Some(reference) => {
@@ -130,7 +148,11 @@ impl Worker {
                     stop = held.stopped() => return Err(Halt::Stopped(stop)),
                     picture = service.reference_picture(task.project, reference) => picture,
                 };
-                Some(picture.map_err(|error| Halt::failed(exit_code(&error), error.to_string()))?)
+                let picture =
+                    picture.map_err(|error| Halt::failed(exit_code(&error), error.to_string()))?;
+                self.moderate_input(&picture, &inputs, held, remarks)
+                    .await?;
+                Some(picture)
             }
         };
         let job = Job {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tintype_domain::{EventKind, ExitCode, TaskState, UnixMillis};
-use tintype_engine::{Engine, Error, Job, Picture, Progress, ProgressSink, Reason};
+use tintype_engine::{Engine, Error, Job, Picture, PreviewWish, Progress, ProgressSink, Reason};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -123,10 +123,14 @@ impl Worker {
             }
         });
         let easel = self.service.hub.draw(held.task, held.epoch);
-        let job = Job {
-            previews: easel.wish(),
-            ..job
+        // A preview shows what the picture is going to be: nobody has judged that yet.
+        let withheld = self.service.moderation.judges_pictures();
+        let previews = if withheld {
+            PreviewWish::new()
+        } else {
+            easel.wish()
         };
+        let job = Job { previews, ..job };
         let mut show = pin!(showing.show(&easel).fuse());
         let mut run = pin!(engine.run(job, sink, held.cancellation.clone()));
         let mut reports = Reports::default();
@@ -134,7 +138,7 @@ impl Worker {
         let result = loop {
             tokio::select! {
                 result = &mut run => break result,
-                () = &mut show => {}
+                () = &mut show, if !withheld => {}
                 // A closed channel gives nothing for ever: the engine alone decides the end.
                 1.. = received.recv_many(&mut reports.waiting, PROGRESS_BACKLOG) => {
                     held.note(reports.take());
@@ -174,9 +178,7 @@ impl Worker {
                 Halt::Stopped(held.why().unwrap_or(Stop::GiveBack))
             }
             (Err(Error::Rejected(reason)), None) => Halt::failed(ExitCode::INPUT, reason),
-            (Err(Error::Moderated(moderated)), None) => {
-                Halt::failed(ExitCode::MODERATED, moderated.to_string())
-            }
+            (Err(Error::Moderated(moderated)), None) => Halt::moderated(&moderated),
             (Err(Error::Unavailable(unavailable)), None) => {
                 tracing::warn!(
                     task.id = %held.task, engine.reason = ?unavailable.reason,

@@ -9,6 +9,7 @@ mod attempt;
 mod draw;
 mod held;
 mod keep;
+mod moderate;
 mod show;
 
 use std::collections::HashMap;

@@ -10,6 +10,7 @@ mod inputs;
 mod janitor;
 mod janitor_lives;
 mod life;
+mod moderation;
 mod projects;
 mod stepping;
 mod stopping;

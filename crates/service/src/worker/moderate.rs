@@ -1,0 +1,160 @@
+//! Moderation at its places in a task's life. What is not let through ends the task as an engine
+//! that moderates by itself would end it.
+
+use std::fmt;
+
+use image::RgbImage;
+use tintype_catalog::Inputs;
+use tintype_domain::ExitCode;
+use tintype_engine::{Moderated, Stage};
+use tintype_moderation::{Tolerance, Unjudged};
+
+use super::Worker;
+use super::attempt::Halt;
+use super::held::Held;
+use crate::moderation::Verdict;
+
+/// What was judged, as it is called in reasons and notes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Prompt,
+    InputImage,
+    Picture,
+}
+
+impl Subject {
+    fn stage(self) -> Stage {
+        match self {
+            Self::Prompt | Self::InputImage => Stage::Request,
+            Self::Picture => Stage::Content,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prompt => "prompt",
+            Self::InputImage => "input image",
+            Self::Picture => "picture",
+        })
+    }
+}
+
+/// Remarks for the person who asked, made on the way.
+#[derive(Debug, Default)]
+pub(super) struct Remarks(Vec<String>);
+
+impl Remarks {
+    /// One more.
+    pub(super) fn add(&mut self, remark: impl Into<String>) {
+        self.0.push(remark.into());
+    }
+
+    /// All of them; empty if there are none.
+    pub(super) fn text(&self) -> String {
+        self.0.join(" ")
+    }
+}
+
+impl Worker {
+    /// Nothing is run that cannot be moderated where that is required.
+    pub(super) fn check_moderators(&self) -> Result<(), Halt> {
+        match self.service.moderation.refusal() {
+            Some(refusal) => Err(Halt::failed(ExitCode::ENGINE, refusal)),
+            None => Ok(()),
+        }
+    }
+
+    /// Judges the prompt, before anything costly is done for it.
+    pub(super) async fn moderate_prompt(
+        &self,
+        inputs: &Inputs,
+        held: &Held,
+        remarks: &mut Remarks,
+    ) -> Result<(), Halt> {
+        let moderation = &self.service.moderation;
+        if !moderation.judges_texts() {
+            return Ok(());
+        }
+        let verdict = tokio::select! {
+            stop = held.stopped() => return Err(Halt::Stopped(stop)),
+            verdict = moderation.judge_text(&inputs.prompt, tolerance(inputs)) => verdict,
+        };
+        follow(verdict, Subject::Prompt, remarks)
+    }
+
+    /// Judges the input picture, before a model sees it.
+    pub(super) async fn moderate_input(
+        &self,
+        picture: &RgbImage,
+        inputs: &Inputs,
+        held: &Held,
+        remarks: &mut Remarks,
+    ) -> Result<(), Halt> {
+        let moderation = &self.service.moderation;
+        if !moderation.judges_pictures() {
+            return Ok(());
+        }
+        let verdict = tokio::select! {
+            stop = held.stopped() => return Err(Halt::Stopped(stop)),
+            verdict = moderation.judge_picture(picture, tolerance(inputs)) => verdict,
+        };
+        follow(verdict, Subject::InputImage, remarks)
+    }
+
+    /// Judges what was drawn, before a byte of it is kept. Nobody waits long for it: judges are
+    /// bounded in time, so a drain does not throw the picture away.
+    pub(super) async fn moderate_output(
+        &self,
+        picture: &RgbImage,
+        inputs: &Inputs,
+        remarks: &mut Remarks,
+    ) -> Result<(), Halt> {
+        let moderation = &self.service.moderation;
+        if !moderation.judges_pictures() {
+            return Ok(());
+        }
+        let verdict = moderation.judge_picture(picture, tolerance(inputs)).await;
+        follow(verdict, Subject::Picture, remarks)
+    }
+}
+
+/// What the catalogue lets through is a level; anything else would be a bug, and is met strictly.
+fn tolerance(inputs: &Inputs) -> Tolerance {
+    Tolerance::new(inputs.safety_tolerance).unwrap_or(Tolerance::STRICTEST)
+}
+
+fn follow(verdict: Verdict, subject: Subject, remarks: &mut Remarks) -> Result<(), Halt> {
+    match verdict {
+        Verdict::Pass => Ok(()),
+        Verdict::PassUnjudged(why) => {
+            remarks.add(format!(
+                "The {subject} was not judged by every moderator: {}.",
+                called(&why)
+            ));
+            Ok(())
+        }
+        Verdict::Refused(why) => Err(Halt::failed(
+            ExitCode::ENGINE,
+            format!(
+                "The {subject} could not be moderated: {}. Please submit it again later.",
+                called(&why)
+            ),
+        )),
+        Verdict::Moderated(category) => Err(Halt::moderated(&Moderated {
+            stage: subject.stage(),
+            category: Some(category.name().to_owned()),
+        })),
+    }
+}
+
+/// The failure of a judge, as a part of a sentence.
+fn called(why: &Unjudged) -> String {
+    let why = why.to_string();
+    let why = why.strip_prefix("it ").unwrap_or(&why);
+    match why.strip_prefix("its ") {
+        Some(own) => format!("the moderator's {own}"),
+        None => format!("the moderator {why}"),
+    }
+}
