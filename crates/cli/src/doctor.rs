@@ -12,6 +12,7 @@ use crate::settings::{Overrides, Settings};
 
 mod engines;
 mod machine;
+mod moderation;
 mod storage;
 
 /// The command line of `doctor`.
@@ -116,6 +117,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
     findings.extend(engines::tools(settings));
     findings.extend(engines::provider(settings));
     findings.extend(engines::states(settings));
+    findings.push(moderation::moderation(settings));
     findings.push(machine::public_url(settings));
     findings.push(machine::clock());
     findings

@@ -14,6 +14,8 @@ pub struct Greeting<'a> {
     pub data: &'a Path,
     /// The models that run, in words.
     pub models: &'a [String],
+    /// What is not moderated, if anything.
+    pub unmoderated: Option<&'a str>,
     /// The keys of a project that was made just now.
     pub new_keys: Option<&'a ProjectKeys>,
 }
@@ -51,11 +53,14 @@ impl Greeting<'_> {
             .iter()
             .map(|model| format!("  model    {model}\n"))
             .collect();
+        let note = self.unmoderated.map_or_else(String::new, |gap| {
+            format!("  note     {gap}: see [moderation] in the configuration\n")
+        });
         format!(
             "{strong}Tintype{plain} {version} is up.\n\n  \
              address  {strong}{url}{plain}\n  \
              data     {data}\n\
-             {models}\n\
+             {models}{note}\n\
              {first_start}\
              {faint}Control-C stops it; what is queued is kept.{plain}\n",
             version = env!("CARGO_PKG_VERSION"),
@@ -104,6 +109,7 @@ mod tests {
             public_url: "http://127.0.0.1:8787",
             data: Path::new("/var/lib/tintype"),
             models: &["nano (bundled)".to_owned()],
+            unmoderated: Some("pictures are not moderated"),
             new_keys: Some(&keys),
         };
         insta::assert_snapshot!(greeting.text(false));
@@ -115,6 +121,7 @@ mod tests {
             public_url: "https://pictures.example",
             data: Path::new("/var/lib/tintype"),
             models: &["nano (bundled)".to_owned(), "/models/kontext".to_owned()],
+            unmoderated: None,
             new_keys: None,
         };
         insta::assert_snapshot!(greeting.text(false));

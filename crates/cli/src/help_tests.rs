@@ -17,6 +17,7 @@ fn help_reads_as_published() {
         &["project", "list"],
         &["tidy"],
         &["doctor"],
+        &["moderation", "check"],
         &["bench"],
         &["bench", "api"],
         &["bench", "block"],

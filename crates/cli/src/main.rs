@@ -17,6 +17,8 @@ mod greeting;
 mod logs;
 mod memory;
 mod models;
+mod moderation;
+mod moderation_command;
 mod picture_command;
 mod picture_file;
 mod project;
@@ -62,6 +64,9 @@ enum Command {
     ///
     /// Nothing is changed, and a server may run meanwhile. The status is 1 if something is wrong.
     Doctor(doctor::DoctorArguments),
+    /// See what moderation makes of a prompt.
+    #[command(subcommand)]
+    Moderation(moderation_command::ModerationCommand),
     /// Measure what the service costs on this machine, and how fast it computes.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
         Command::Project(command) => command.run(),
         Command::Tidy(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Moderation(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Webhook(command) => command.run(),
     };

@@ -80,6 +80,10 @@ flag over both:
   records = \"off\"        # whole records of tasks
   sweep_grace = \"24h\"    # files that no record points at
 
+  [moderation]           # docs/moderation.md
+  mode = \"on\"            # \"required\": no run while a moderator is missing; \"off\"
+  rules = \"FILE\"         # in the place of the built-in rules for prompts
+
 In the environment these are TINTYPE_DANGER_ALLOW_PRIVATE_ADDRESSES, TINTYPE_LIMITS__BODY_BYTES and \
 so on. TINTYPE_LOG sets what is logged, such as debug or warn,tintype_server=info.
 
@@ -162,7 +166,12 @@ impl Running {
         let janitor = Janitor::new(service.clone(), janitor).spawn();
         let render = webhooks(&service, &options);
         let deliveries = Deliveries::spawn(service.clone(), render, WebhookConfig::default());
+        let gap = service.moderation().gap();
+        if let Some(gap) = gap {
+            tracing::warn!("{gap}");
+        }
         greet(&Greeting {
+            unmoderated: gap,
             public_url: service.public_url(),
             data: data.path(),
             models: models.descriptions(),

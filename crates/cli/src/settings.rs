@@ -19,6 +19,7 @@ use tintype_service::{AllowedTargets, GuardConfig, Networks, ServiceConfig};
 use url::Url;
 
 use crate::engine_settings::{BflSettings, EngineName, EngineOrder};
+use crate::moderation::ModerationSettings;
 use crate::retention::RetentionSettings;
 
 /// The configuration file that is read without being named, in the working folder or in the data
@@ -60,6 +61,8 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// How Black Forest Labs are reached.
     pub bfl: BflSettings,
+    /// What is let through.
+    pub moderation: ModerationSettings,
 }
 
 /// What may differ from tool to tool.
@@ -127,6 +130,7 @@ impl Default for Settings {
             fetch: FetchSettings::default(),
             retention: RetentionSettings::default(),
             bfl: BflSettings::default(),
+            moderation: ModerationSettings::default(),
         }
     }
 }
@@ -267,7 +271,8 @@ impl Settings {
     /// What the service needs to know.
     ///
     /// # Errors
-    /// An entry of `allowed_private_targets` that cannot be understood.
+    /// An entry of `allowed_private_targets` that cannot be understood; moderation that cannot be
+    /// set up.
     pub fn service_config(&self, public_url: String) -> anyhow::Result<ServiceConfig> {
         Ok(ServiceConfig {
             guard: GuardConfig {
@@ -276,6 +281,7 @@ impl Settings {
                 danger_allow_private_addresses: self.danger_allow_private_addresses,
             },
             fetch_timeout: Duration::from_secs(self.fetch.total_seconds),
+            moderation: self.moderation.moderation()?,
             ..ServiceConfig::new(public_url)
         })
     }

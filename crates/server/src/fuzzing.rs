@@ -1,9 +1,12 @@
 //! What the fuzz targets in `fuzz/` call: each reader of bytes from strangers, and what must hold
 //! whatever they send. `tools/fuzz` runs them; a test here replays their corpus.
 
+use std::sync::LazyLock;
+
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
 use futures::FutureExt;
+use tintype_moderation::{Category, RuleSet};
 use tintype_service::test_support::{refusal_of_picture, signature_in};
 
 use crate::body::{Purpose, take_apart_anything};
@@ -90,6 +93,19 @@ pub fn message(data: &[u8]) {
     }
 }
 
+/// A prompt under the built-in rules: scores between 0 and 1, each rule met once at most.
+///
+/// # Panics
+/// When that does not hold.
+pub fn prompt(data: &[u8]) {
+    static RULES: LazyLock<RuleSet> = LazyLock::new(RuleSet::builtin);
+    let text = String::from_utf8_lossy(data);
+    let scores = RULES.scores(&text);
+    let all = Category::ALL.map(|category| scores.of(category));
+    assert!(all.iter().all(|score| (0.0..=1.0).contains(score)));
+    assert!(RULES.matches(&text).len() <= RULES.len());
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -100,12 +116,13 @@ mod tests {
 
     #[test]
     fn the_corpus_of_the_fuzz_targets_does_no_harm() {
-        let targets: [(&str, Target); 5] = [
+        let targets: [(&str, Target); 6] = [
             ("body", body),
             ("lenient", lenient),
             ("signature", signature),
             ("picture", picture),
             ("message", message),
+            ("prompt", prompt),
         ];
         for (name, target) in targets {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");

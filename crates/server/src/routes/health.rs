@@ -1,4 +1,5 @@
-//! Probes: `GET /healthz` says that the process answers, `GET /readyz` that a task would be kept.
+//! Probes: `GET /healthz` says that the process answers, `GET /readyz` that a task would be kept,
+//! and what is not moderated.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -29,13 +30,21 @@ pub(super) const READY: Endpoint = Endpoint {
     section: Section::Service,
     name: "ready",
     summary: "Whether a task would be kept",
-    description: "",
+    description: "The first line is `ready`; another one says what is not moderated, if anything.",
     takes: Takes::Nothing,
     gives: Gives::Line,
     refusals: &[Kind::Unavailable],
 };
 
-pub(super) async fn ready(State(app): State<App>) -> Result<(StatusCode, &'static str), ApiError> {
+pub(super) async fn ready(State(app): State<App>) -> Result<(StatusCode, String), ApiError> {
     app.service.ready().await?;
-    Ok((StatusCode::OK, "ready\n"))
+    let moderation = app.service.moderation();
+    if let Some(refusal) = moderation.refusal() {
+        return Err(ApiError::with_sentences(Kind::Unavailable, vec![refusal]));
+    }
+    let mut lines = "ready\n".to_owned();
+    if let Some(gap) = moderation.gap() {
+        lines.extend([gap, "\n"]);
+    }
+    Ok((StatusCode::OK, lines))
 }

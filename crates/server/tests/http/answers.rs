@@ -144,6 +144,8 @@ async fn probes_answer_without_a_key() {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(house.get(path).await.status, 200, "{path}");
     }
+    let ready = house.get("/readyz").await;
+    assert_eq!(ready.bytes, b"ready\nnothing is moderated\n");
 }
 
 #[tokio::test]

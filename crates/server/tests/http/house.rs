@@ -96,6 +96,10 @@ impl House {
     }
 
     pub async fn with(options: Options) -> Self {
+        Self::configured(options, |_| {}).await
+    }
+
+    pub async fn configured(options: Options, configure: impl FnOnce(&mut ServiceConfig)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(&folder.path().join("tasks.db")).expect("a store");
         let store = Arc::new(store);
@@ -109,7 +113,8 @@ impl House {
             clock: Arc::new(TickingClock(AtomicI64::new(1_734_513_807_000))),
             rng,
         };
-        let config = ServiceConfig::new("https://pictures.example/");
+        let mut config = ServiceConfig::new("https://pictures.example/");
+        configure(&mut config);
         let service = Arc::new(Service::new(config, parts));
         let keys = service
             .ensure_default_project()

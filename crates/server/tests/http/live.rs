@@ -30,8 +30,12 @@ pub struct Live {
 
 impl Live {
     pub async fn start(options: Options) -> Self {
+        Self::over(House::with(options.clone()).await, &options).await
+    }
+
+    /// The same with a house that stands.
+    pub async fn over(house: House, options: &Options) -> Self {
         let limits = options.limits.clone();
-        let house = House::with(options).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();

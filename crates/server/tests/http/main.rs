@@ -11,6 +11,7 @@ mod idempotency;
 mod isolation;
 mod limits;
 mod live;
+mod moderation;
 mod outlook;
 mod reference;
 mod sockets;
