@@ -78,6 +78,7 @@ class Patience:
     rounds: int
     seconds: float  # of processor time for each; whoever had them, stops taking part
     limit_s: float  # for one answer
+    load_s: float = 900  # until one is ready: reads libraries, makes weights, warms up
 
 
 @dataclass
@@ -97,9 +98,9 @@ def take_turns(starts, patience, say):
         for start in starts:
             player = start()
             outcome.players.append(player)
-            if attempt(lambda: player.wait_until_ready(patience.limit_s), outcome, say):
+            if attempt(lambda: player.wait_until_ready(patience.load_s), outcome, say):
                 playing.append(player)
-        for number in range(patience.rounds):
+        for number in range(patience.rounds if playing else 0):
             for player in list(playing):
                 going = attempt(lambda: player.run(patience.limit_s), outcome, say)
                 if not going or player.spent_s > patience.seconds:
