@@ -6,11 +6,11 @@
 //! Prints the mean of a few runs. With one thread on Linux, time is the processor's, so that
 //! other programs on the machine do not count.
 
-use std::{fs, time::Instant};
+use std::{cell::RefCell, fs, time::Instant};
 
 use tintype_compute::{
-    Activation, Attention, Chunk, ConvGeometry, CpuDevice, Device, Epilogue, Mask, Padding, QkNorm,
-    RopeTable, Segment, Tensor,
+    Activation, Attention, CacheSize, CachedAttention, Chunk, ConvGeometry, CpuDevice, Device,
+    Epilogue, Mask, Padding, QkNorm, RopeLayout, RopeTable, Segment, Tensor,
 };
 
 fn main() {
@@ -25,6 +25,7 @@ fn main() {
     };
     linear(&device, &report);
     attention(&device, &report);
+    cached(&device, &report);
     rows(&device, &report);
     convolution(&device, &report);
 }
@@ -89,6 +90,7 @@ fn attention(device: &CpuDevice, report: &Report) {
         let weight = filled(&[dim]);
         let bias = filled(&[heads, 2 * sequence - 1]);
         let table = RopeTable {
+            layout: RopeLayout::Interleaved,
             cos: filled(&[sequence, dim / 2]),
             sin: filled(&[sequence, dim / 2]),
         };
@@ -113,6 +115,40 @@ fn attention(device: &CpuDevice, report: &Report) {
                     Kind::Relative => Mask::RelativeBias(&bias),
                 },
             });
+        });
+    }
+}
+
+/// One new token of a decoder of Qwen3-4B's geometry; its rate counts the multiply-adds twice.
+fn cached(device: &CpuDevice, report: &Report) {
+    let (heads, key_value_heads, head_dim) = (32, 8, 128);
+    for tokens in [512, 4096] {
+        let name =
+            format!("cached attention {heads} / {key_value_heads} x {head_dim}, 1 after {tokens}");
+        if !report.wants(&name) {
+            continue;
+        }
+        let cache = RefCell::new(device.key_value_cache(CacheSize {
+            batch: 1,
+            key_value_heads,
+            head_dim,
+            capacity: tokens + 1,
+        }));
+        let features = (heads + 2 * key_value_heads) * head_dim;
+        let attend = |new| {
+            let attention = CachedAttention {
+                qkv: &filled(&[1, new, features]),
+                heads,
+                norm: None,
+                scale: 0.1,
+                rope: None,
+            };
+            device.cached_attention(&mut cache.borrow_mut(), &attention);
+        };
+        attend(tokens);
+        report.line(&name, 4 * heads * head_dim * tokens, || {
+            cache.borrow_mut().truncate(tokens);
+            attend(1);
         });
     }
 }

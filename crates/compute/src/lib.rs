@@ -9,6 +9,7 @@
 //!
 //! This crate knows no model, no file format and no service. It is the only crate with unsafe code.
 
+mod cache;
 mod cpu;
 mod mapped;
 mod ops;
@@ -19,13 +20,14 @@ mod stored;
 mod tensor;
 mod workspace;
 
+pub use cache::{CacheSize, CachedAttention, KeyValueCache};
 pub use cpu::{
     CpuDevice, CpuOptions, Isa, MissingIsa, UnknownIsa, UnknownWeightFormat, WeightFormat,
 };
 pub use mapped::MappedFile;
 pub use ops::{
     Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear, Mask,
-    Padding, QkNorm, RopeTable, Segment,
+    Padding, QkNorm, RopeLayout, RopeTable, Segment,
 };
 pub use packed::{PackedImage, PackedPart};
 pub use picture::{Convolution, GroupSums, Normalisation, Strip, Target};

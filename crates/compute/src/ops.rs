@@ -6,7 +6,10 @@
 
 use std::{any::Any, fmt, ops::Range};
 
-use crate::{Convolution, GroupSums, PackedImage, PackedPart, StoredMatrix, Strip, Target, Tensor};
+use crate::{
+    CacheSize, CachedAttention, Convolution, GroupSums, KeyValueCache, PackedImage, PackedPart,
+    StoredMatrix, Strip, Target, Tensor,
+};
 
 /// What computes: weights are packed by a device and used only with that device.
 pub trait Device: Send + Sync + fmt::Debug {
@@ -90,6 +93,18 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// Self-attention over the joined sequence of all segments. Returns one
     /// `(batch, segment_sequence, heads * head_dim)` tensor per segment.
     fn attention(&self, attention: &Attention<'_>) -> Vec<Tensor>;
+
+    /// An empty cache for [`Device::cached_attention`].
+    fn key_value_cache(&self, size: CacheSize) -> KeyValueCache;
+
+    /// Attention of new tokens to those in `cache` and to each other, causal; the cache holds them, too,
+    /// from then on. Returns `(batch, new tokens, heads * head_dim)`, to the bit the same however the
+    /// tokens are spread over calls.
+    fn cached_attention(
+        &self,
+        cache: &mut KeyValueCache,
+        attention: &CachedAttention<'_>,
+    ) -> Tensor;
 
     /// Layer norm without weights, then `x * (1 + scale) + shift` per sample.
     /// `input` is `(batch, rows, width)`.
@@ -243,9 +258,21 @@ pub enum Mask<'a> {
     RelativeBias(&'a Tensor),
 }
 
-/// Rotary position embedding: the angle of each pair of neighbouring features of each token.
+/// Which features of a head a rotation pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RopeLayout {
+    /// Neighbours: `2 i` and `2 i + 1`, as in FLUX and the paper (Su et al. 2021, RoFormer).
+    Interleaved,
+    /// The halves: `i` and `head_dim / 2 + i`, as language models of the Llama family do
+    /// (transformers, `rotate_half`).
+    Halves,
+}
+
+/// Rotary position embedding: the angle of each pair of features of each token.
 #[derive(Clone, Debug)]
 pub struct RopeTable {
+    /// Which features are pairs.
+    pub layout: RopeLayout,
     /// `(sequence, head_dim / 2)`
     pub cos: Tensor,
     /// `(sequence, head_dim / 2)`
@@ -445,13 +472,19 @@ impl fmt::Debug for Conv2d {
     }
 }
 
-/// A device's own form of a weight.
-struct Packed(Box<dyn Any + Send + Sync>);
+/// A device's own form of a weight or a cache.
+pub(crate) struct Packed(pub Box<dyn Any + Send + Sync>);
 
 impl Packed {
     fn get<T: Any>(&self) -> &T {
         self.0
             .downcast_ref()
             .expect("a layer runs on the device that packed it; this is a bug")
+    }
+
+    pub fn get_mut<T: Any>(&mut self) -> &mut T {
+        self.0
+            .downcast_mut()
+            .expect("a cache is used on the device that made it; this is a bug")
     }
 }

@@ -3,9 +3,12 @@
 //! Sums run in f64 and results are rounded to f32 once, so that a disagreement of another device is
 //! that device's. Written to be read next to the formula, not to be fast.
 
+mod cached;
+
 use crate::{
-    Activation, Attention, Chunk, Conv2d, ConvGeometry, Convolution, Device, Epilogue, GroupNorm,
-    GroupSums, Linear, Mask, Normalisation, QkNorm, Strip, Target, Tensor,
+    Activation, Attention, CacheSize, CachedAttention, Chunk, Conv2d, ConvGeometry, Convolution,
+    Device, Epilogue, GroupNorm, GroupSums, KeyValueCache, Linear, Mask, Normalisation, QkNorm,
+    RopeLayout, RopeTable, Strip, Target, Tensor,
 };
 
 /// The device of plain loops.
@@ -136,6 +139,18 @@ impl Device for ReferenceDevice {
             start += length;
         }
         outputs
+    }
+
+    fn key_value_cache(&self, size: CacheSize) -> KeyValueCache {
+        cached::cache(size)
+    }
+
+    fn cached_attention(
+        &self,
+        cache: &mut KeyValueCache,
+        attention: &CachedAttention<'_>,
+    ) -> Tensor {
+        cached::attention(cache, attention)
     }
 
     fn adaln(&self, input: &Tensor, scale: Chunk<'_>, shift: Chunk<'_>, eps: f32) -> Tensor {
@@ -318,7 +333,7 @@ fn heads_of(
                 };
                 let position = list.len();
                 list.push(if which < 2 {
-                    rotated(attention, position, x)
+                    rotated(attention.rope, position, x)
                 } else {
                     x
                 });
@@ -328,16 +343,21 @@ fn heads_of(
     result
 }
 
-/// RoPE on pairs of neighbouring features (diffusers 0.42 embeddings.py, `apply_rotary_emb`).
-fn rotated(attention: &Attention<'_>, position: usize, mut x: Vec<f64>) -> Vec<f64> {
-    if let Some(rope) = attention.rope {
+/// RoPE on pairs of features (diffusers 0.42 embeddings.py, `apply_rotary_emb`; transformers 5.23
+/// modeling_qwen3.py, `apply_rotary_pos_emb`).
+fn rotated(rope: Option<&RopeTable>, position: usize, mut x: Vec<f64>) -> Vec<f64> {
+    if let Some(rope) = rope {
         let half = x.len() / 2;
         for pair in 0..half {
             let cos = f64::from(rope.cos.data()[position * half + pair]);
             let sin = f64::from(rope.sin.data()[position * half + pair]);
-            let (a, b) = (x[2 * pair], x[2 * pair + 1]);
-            x[2 * pair] = a * cos - b * sin;
-            x[2 * pair + 1] = b * cos + a * sin;
+            let (first, second) = match rope.layout {
+                RopeLayout::Interleaved => (2 * pair, 2 * pair + 1),
+                RopeLayout::Halves => (pair, half + pair),
+            };
+            let (a, b) = (x[first], x[second]);
+            x[first] = a * cos - b * sin;
+            x[second] = b * cos + a * sin;
         }
     }
     x

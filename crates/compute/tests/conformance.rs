@@ -3,12 +3,16 @@
 //!
 //! A new device joins by one line in [`families`].
 
+#[path = "conformance/attention.rs"]
+mod attention;
+
 use std::sync::Arc;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tintype_compute::{
     Activation, Attention, Chunk, ConvGeometry, CpuDevice, CpuOptions, Device, Epilogue, GroupNorm,
-    Isa, Mask, Padding, QkNorm, ReferenceDevice, RopeTable, Segment, Tensor, WeightFormat,
+    Isa, Mask, Padding, QkNorm, ReferenceDevice, RopeLayout, RopeTable, Segment, Tensor,
+    WeightFormat,
 };
 
 /// f32 carries 6e-8 a rounding; sums of up to two thousand products in another order than the oracle's
@@ -391,6 +395,7 @@ fn rope(draw: &mut Draw, sequence: usize, head_dim: usize) -> RopeTable {
         Tensor::from_vec(angles.shape(), values)
     };
     RopeTable {
+        layout: RopeLayout::Interleaved,
         cos: map(f32::cos),
         sin: map(f32::sin),
     }

@@ -36,8 +36,9 @@ use pool::Pool;
 use simd::Simd;
 
 use crate::{
-    Activation, Attention, Chunk, Conv2d, ConvGeometry, Convolution, Device, Epilogue, GroupNorm,
-    GroupSums, Linear, PackedImage, PackedPart, StoredMatrix, Target, Tensor, WorkspaceStatistics,
+    Activation, Attention, CacheSize, CachedAttention, Chunk, Conv2d, ConvGeometry, Convolution,
+    Device, Epilogue, GroupNorm, GroupSums, KeyValueCache, Linear, PackedImage, PackedPart,
+    StoredMatrix, Target, Tensor, WorkspaceStatistics,
     workspace::{Buffer, Workspace},
 };
 
@@ -241,6 +242,18 @@ impl Device for CpuDevice {
 
     fn attention(&self, attention: &Attention<'_>) -> Vec<Tensor> {
         attention::run(self, attention)
+    }
+
+    fn key_value_cache(&self, size: CacheSize) -> KeyValueCache {
+        attention::cache(self, size)
+    }
+
+    fn cached_attention(
+        &self,
+        cache: &mut KeyValueCache,
+        attention: &CachedAttention<'_>,
+    ) -> Tensor {
+        attention::run_cached(self, cache, attention)
     }
 
     fn adaln(&self, input: &Tensor, scale: Chunk<'_>, shift: Chunk<'_>, eps: f32) -> Tensor {

@@ -1,6 +1,6 @@
 //! The rotation of every token by its position (diffusers 0.42, `FluxPosEmbed`).
 
-use tintype_compute::{RopeTable, Tensor};
+use tintype_compute::{RopeLayout, RopeTable, Tensor};
 
 /// The base of the frequencies.
 const THETA: f64 = 10_000.0;
@@ -26,6 +26,7 @@ pub(super) fn table(axes: [usize; 3], text_ids: &[[f32; 3]], image_ids: &[[f32; 
     let map =
         |f: fn(f64) -> f64| Tensor::from_vec(shape, angles.iter().map(|&a| f(a) as f32).collect());
     RopeTable {
+        layout: RopeLayout::Interleaved,
         cos: map(f64::cos),
         sin: map(f64::sin),
     }

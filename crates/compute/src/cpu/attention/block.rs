@@ -1,6 +1,6 @@
 //! One block of queries of one head against all keys.
 
-use super::{QUERY_BLOCK, Shared, Sizes, Task, pack, softmax};
+use super::{Shared, Sizes, Task, pack, softmax};
 use crate::{
     Mask,
     cpu::{CpuDevice, kernels::Block},
@@ -26,7 +26,7 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub fn new(device: &CpuDevice, sizes: Sizes) -> Self {
-        let panels = QUERY_BLOCK.div_ceil(sizes.columns);
+        let panels = (sizes.query_tokens() * sizes.group).div_ceil(sizes.columns);
         let queries = panels * sizes.columns;
         Self {
             queries: device.scratch(queries * sizes.head_dim),
@@ -47,31 +47,22 @@ pub(super) fn attend(
 ) {
     let sizes = shared.sizes;
     pack_queries(shared, task, scratch);
-    let first_query = task.segment_start + task.output.row;
-    let panels = task.output.rows.div_ceil(sizes.columns);
-    scratch.running[..panels]
-        .iter_mut()
-        .for_each(softmax::Running::reset);
-    for (index, packed) in packed[..sizes.packed_head()]
-        .chunks_exact(sizes.packed_block())
-        .enumerate()
-    {
+    let panels = (task.output.rows * sizes.group).div_ceil(sizes.columns);
+    let running = scratch.running[..panels].iter_mut();
+    running.for_each(softmax::Running::reset);
+    let blocks = packed[..sizes.packed_head()].chunks_exact(sizes.packed_block());
+    for (index, packed) in blocks.enumerate() {
+        let block = KeyBlock {
+            packed,
+            first: index * sizes.key_block,
+            head: task.pair / shared.batch,
+        };
         for panel in 0..panels {
-            let query = first_query + panel * sizes.columns;
-            let block = KeyBlock {
-                packed,
-                first: index * sizes.key_block,
-                head: task.output.column / sizes.head_dim,
+            let queries = Queries {
+                panel,
+                token: task.segment_start + task.output.row,
             };
-            attend_panel(
-                shared,
-                &block,
-                Queries {
-                    panel,
-                    first: query,
-                },
-                scratch,
-            );
+            attend_panel(shared, &block, queries, scratch);
         }
     }
     write_output(shared, task, scratch);
@@ -85,12 +76,13 @@ struct KeyBlock<'a> {
     head: usize,
 }
 
-/// A panel of queries.
+/// A panel of queries: a lane for each head of the group of each token, token by token.
+#[derive(Clone, Copy)]
 struct Queries {
     /// Which one of the task.
     panel: usize,
-    /// The first query.
-    first: usize,
+    /// The task's first token.
+    token: usize,
 }
 
 /// A panel of queries against a block of keys.
@@ -100,49 +92,56 @@ fn attend_panel(
     queries: Queries,
     scratch: &mut Scratch,
 ) {
-    let Sizes {
-        sequence,
-        key_block,
-        columns,
-        ..
-    } = shared.sizes;
-    let Queries {
-        panel,
-        first: query,
-    } = queries;
+    let sizes = shared.sizes;
+    let first_lane = queries.panel * sizes.columns;
     // A causal panel sees no key after its last query.
-    let end = match shared.attention.mask {
-        Mask::Causal => sequence.min(query + columns),
-        Mask::None | Mask::RelativeBias(_) => sequence,
+    let end = match shared.inputs.mask {
+        Mask::Causal => queries.token + (first_lane + sizes.columns).div_ceil(sizes.group),
+        Mask::None | Mask::RelativeBias(_) => shared.end,
     };
-    let count = end.saturating_sub(block.first).min(key_block);
+    let end = end.min(shared.end);
+    let count = end.saturating_sub(block.first).min(sizes.key_block);
     if count == 0 {
         return;
     }
-    multiply_keys(shared, block, panel, count, scratch);
-    let scores = &mut scratch.scores[..count * columns];
-    match shared.attention.mask {
-        Mask::None => {}
-        Mask::Causal => {
-            let first_hidden = block.first.max(query + 1);
-            if first_hidden < block.first + count {
-                let scores = &mut scores[(first_hidden - block.first) * columns..];
-                softmax::hide_later_keys(shared.simd, scores, columns, first_hidden - query);
-            }
-        }
-        Mask::RelativeBias(_) => {
-            let bias = shared.bias.of(block.head, query, block.first + count - 1);
-            softmax::add_bias(shared.simd, scores, columns, bias);
-        }
-    }
-    let running = &mut scratch.running[panel];
-    let changed = softmax::weigh(shared.simd, scores, columns, running);
-    let size = shared.sizes.padded_dim() * columns;
-    let output = &mut scratch.output[panel * size..][..size];
+    multiply_keys(shared, block, queries.panel, count, scratch);
+    let scores = &mut scratch.scores[..count * sizes.columns];
+    apply_mask(shared, block, queries, scores);
+    let running = &mut scratch.running[queries.panel];
+    let changed = softmax::weigh(shared.simd, scores, sizes.columns, running);
+    let size = sizes.padded_dim() * sizes.columns;
+    let output = &mut scratch.output[queries.panel * size..][..size];
     if block.first > 0 && changed {
         softmax::rescale(shared.simd, output, &running.rescale);
     }
-    multiply_values(shared, block, &scratch.scores[..count * columns], output);
+    multiply_values(shared, block, scores, output);
+}
+
+fn apply_mask(
+    shared: &Shared<'_>,
+    block: &KeyBlock<'_>,
+    Queries { panel, token }: Queries,
+    scores: &mut [f32],
+) {
+    let Sizes { columns, group, .. } = shared.sizes;
+    let first_lane = panel * columns;
+    let end = block.first + scores.len() / columns;
+    match shared.inputs.mask {
+        Mask::None => {}
+        Mask::Causal => {
+            // A lane sees the keys up to its token: `lane / group` after the first lane's.
+            let first_hidden = block.first.max(token + first_lane / group + 1);
+            for key in first_hidden..end {
+                let hidden = (key - token) * group - first_lane;
+                let scores = &mut scores[(key - block.first) * columns..][..columns];
+                scores[..hidden.min(columns)].fill(f32::NEG_INFINITY);
+            }
+        }
+        Mask::RelativeBias(_) => {
+            let bias = shared.bias.of(block.head, token + first_lane, end - 1);
+            softmax::add_bias(shared.simd, scores, columns, bias);
+        }
+    }
 }
 
 /// `scores = keys · queriesᵀ`
@@ -200,39 +199,29 @@ fn multiply_values(shared: &Shared<'_>, block: &KeyBlock<'_>, weights: &[f32], o
 }
 
 fn pack_queries(shared: &Shared<'_>, task: &Task<'_>, scratch: &mut Scratch) {
-    let source = pack::Source {
-        attention: shared.attention,
-        sizes: shared.sizes,
-        simd: shared.simd,
-        head: task.output.column / shared.sizes.head_dim,
-        sample: task.output.sample,
+    let tokens = task.output.row..task.output.row + task.output.rows;
+    let queries = pack::Queries {
+        segment: task.segment,
+        segment_start: task.segment_start,
+        tokens,
     };
-    let rows = task.output.row..task.output.row + task.output.rows;
-    let (segment, start) = (task.segment, task.segment_start);
-    pack::queries(
-        &source,
-        segment,
-        rows,
-        start,
-        &mut scratch.queries,
-        &mut scratch.rows,
-    );
+    let source = shared.source(task.pair);
+    pack::queries(&source, &queries, &mut scratch.queries, &mut scratch.rows);
 }
 
 fn write_output(shared: &Shared<'_>, task: &mut Task<'_>, scratch: &Scratch) {
-    let columns = shared.sizes.columns;
+    let Sizes {
+        columns,
+        group,
+        head_dim,
+        ..
+    } = shared.sizes;
     let size = shared.sizes.padded_dim() * columns;
-    for row in 0..task.output.rows {
-        let (panel, query) = (row / columns, row % columns);
+    for lane in 0..task.output.rows * group {
+        let (panel, query) = (lane / columns, lane % columns);
         let factor = 1.0 / scratch.running[panel].sums[query];
         let output = &scratch.output[panel * size..][..size];
-        softmax::column(
-            shared.simd,
-            task.output.row_mut(row),
-            output,
-            columns,
-            query,
-            factor,
-        );
+        let row = &mut task.output.row_mut(lane / group)[lane % group * head_dim..][..head_dim];
+        softmax::column(shared.simd, row, output, columns, query, factor);
     }
 }

@@ -18,6 +18,7 @@
 //! NaN. (No mask of today hides all keys from a query.)
 
 mod block;
+mod cached;
 mod pack;
 mod softmax;
 
@@ -27,9 +28,11 @@ use super::{
     simd::Simd,
     tile::{Grid, Tile, tiles},
 };
-use crate::{Attention, Device, Mask, Tensor};
+pub(super) use cached::{cache, run as run_cached};
 
-/// Queries of a task: enough to repay streaming the keys and values from the cache beyond the second
+use crate::{Attention, Device, Mask, RopeTable, Segment, Tensor};
+
+/// Queries of a task, counted over all heads of its group: enough to repay streaming the keys and values from the cache beyond the second
 /// level, few enough to keep several threads busy.
 const QUERY_BLOCK: usize = 64;
 
@@ -47,9 +50,12 @@ const WAVE_BYTES: usize = 32 << 20;
 /// The sizes of one attention, and how it is cut: functions of one sample's shape and of the kernels.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
-    heads: usize,
-    /// Tokens of the joined sequence.
-    sequence: usize,
+    /// Heads of keys and values.
+    key_value_heads: usize,
+    /// Heads of queries that share a head of keys and values.
+    group: usize,
+    /// Keys that there is room for: the joined sequence, or the capacity of a cache.
+    capacity: usize,
     head_dim: usize,
     /// Keys of a block: a multiple of `rows`.
     key_block: usize,
@@ -60,17 +66,24 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(heads: usize, sequence: usize, head_dim: usize, kernels: &Kernels) -> Self {
+    /// Cut for up to `capacity` keys.
+    fn new(kernels: &Kernels, heads: Heads, capacity: usize) -> Self {
         let rows = kernels.rows;
-        let most = KEY_BLOCK.min(KEY_BLOCK_VALUES / head_dim).max(rows) / rows * rows;
+        let most = KEY_BLOCK.min(KEY_BLOCK_VALUES / heads.head_dim).max(rows) / rows * rows;
         Self {
-            heads,
-            sequence,
-            head_dim,
-            key_block: most.min(sequence.next_multiple_of(rows)),
+            key_value_heads: heads.key_value_heads,
+            group: heads.group,
+            capacity,
+            head_dim: heads.head_dim,
+            key_block: most.min(capacity.next_multiple_of(rows)),
             rows,
             columns: kernels.columns,
         }
+    }
+
+    /// Tokens of a task.
+    fn query_tokens(&self) -> usize {
+        (QUERY_BLOCK / self.group).max(1)
     }
 
     /// Values of the packed keys of one block: `[key_block / rows][head_dim][rows]`.
@@ -93,24 +106,81 @@ impl Sizes {
         self.packed_keys() + self.packed_values()
     }
 
+    /// Blocks of keys of one head.
+    fn blocks(&self) -> usize {
+        self.capacity.div_ceil(self.key_block)
+    }
+
     /// Values of all packed blocks of one head.
     fn packed_head(&self) -> usize {
-        self.sequence.div_ceil(self.key_block) * self.packed_block()
+        self.blocks() * self.packed_block()
     }
+}
+
+/// Heads of an attention.
+#[derive(Clone, Copy, Debug)]
+struct Heads {
+    key_value_heads: usize,
+    /// Heads of queries that share a head of keys and values.
+    group: usize,
+    head_dim: usize,
+}
+
+/// What attends to what.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    segments: &'a [Segment<'a>],
+    /// Tokens before those of the segments, whose keys and values are packed already.
+    past: usize,
+    scale: f32,
+    rope: Option<&'a RopeTable>,
+    mask: Mask<'a>,
 }
 
 /// What all tasks of one attention share.
 struct Shared<'a> {
-    attention: &'a Attention<'a>,
+    inputs: Inputs<'a>,
     sizes: Sizes,
     batch: usize,
+    /// Keys that there are, of a cache and of the segments.
+    end: usize,
     kernels: &'a Kernels,
     simd: Simd,
     /// The bias by distance as the softmax reads it; empty for other masks.
     bias: softmax::Bias,
 }
 
-/// One block of queries of one head of one sample.
+impl<'a> Shared<'a> {
+    fn new(device: &CpuDevice, inputs: Inputs<'a>, sizes: Sizes) -> Self {
+        let segments = inputs.segments.iter();
+        let new: usize = segments.map(|segment| segment.qkv.dim(1)).sum();
+        Self {
+            inputs,
+            sizes,
+            end: inputs.past + new,
+            batch: inputs.segments[0].qkv.dim(0),
+            kernels: device.kernels,
+            simd: device.simd(),
+            bias: match inputs.mask {
+                Mask::RelativeBias(bias) => softmax::Bias::new(bias, sizes.columns),
+                Mask::None | Mask::Causal => softmax::Bias::default(),
+            },
+        }
+    }
+
+    /// A head of keys and values of a sample, as the pairs are counted.
+    fn source(&self, pair: usize) -> pack::Source<'_> {
+        pack::Source {
+            inputs: &self.inputs,
+            sizes: self.sizes,
+            simd: self.simd,
+            head: pair / self.batch,
+            sample: pair % self.batch,
+        }
+    }
+}
+
+/// One block of queries of one head of keys and values of one sample.
 struct Task<'a> {
     /// `head * batch + sample`
     pair: usize,
@@ -123,58 +193,92 @@ struct Task<'a> {
 
 pub(super) fn run(device: &CpuDevice, attention: &Attention<'_>) -> Vec<Tensor> {
     let (batch, sequence, head_dim) = attention.sizes();
-    let sizes = Sizes::new(attention.heads, sequence, head_dim, device.kernels);
-    let shared = Shared {
-        attention,
-        sizes,
-        batch,
-        kernels: device.kernels,
-        simd: device.simd(),
-        bias: match attention.mask {
-            Mask::RelativeBias(bias) => softmax::Bias::new(bias, sizes.columns),
-            Mask::None | Mask::Causal => softmax::Bias::default(),
-        },
+    let heads = Heads {
+        key_value_heads: attention.heads,
+        group: 1,
+        head_dim,
     };
-    let mut outputs: Vec<Tensor> = attention
-        .segments
-        .iter()
-        .map(|s| device.tensor(&[batch, s.qkv.dim(1), sizes.heads * head_dim]))
-        .collect();
+    let sizes = Sizes::new(device.kernels, heads, sequence);
+    let inputs = Inputs {
+        segments: attention.segments,
+        past: 0,
+        scale: attention.scale,
+        rope: attention.rope,
+        mask: attention.mask,
+    };
+    let shared = Shared::new(device, inputs, sizes);
+    let mut outputs = outputs(device, &shared);
     let mut tasks = tasks(&mut outputs, &shared).into_iter().peekable();
-    let pairs = sizes.heads * batch;
+    let pairs = attention.heads * batch;
     let wave = (WAVE_BYTES / size_of::<f32>() / sizes.packed_head()).clamp(1, pairs);
     let mut packed = device.scratch(wave * sizes.packed_head());
     for first in (0..pairs).step_by(wave) {
         let end = pairs.min(first + wave);
         let packed = &mut packed[..(end - first) * sizes.packed_head()];
-        pack_wave(device, &shared, first, packed);
+        let blocks = packed.chunks_exact_mut(sizes.packed_block()).enumerate();
+        let blocks = blocks.map(|(index, packed)| {
+            let pair = first + index / sizes.blocks();
+            (pair, index % sizes.blocks(), packed)
+        });
+        pack_blocks(device, &shared, blocks.collect());
         let mut of_wave = Vec::new();
         while let Some(task) = tasks.next_if(|task| task.pair < end) {
             of_wave.push(task);
         }
-        let scratch = || block::Scratch::new(device, sizes);
-        device.for_each(of_wave, scratch, |scratch, mut task| {
-            let packed = &packed[(task.pair - first) * sizes.packed_head()..];
-            block::attend(&shared, packed, &mut task, scratch);
-        });
+        let packed = packed.chunks_exact(sizes.packed_head());
+        attend_all(device, &shared, of_wave, first, &packed.collect::<Vec<_>>());
     }
     outputs
+}
+
+fn outputs(device: &CpuDevice, shared: &Shared<'_>) -> Vec<Tensor> {
+    let sizes = shared.sizes;
+    let width = sizes.key_value_heads * sizes.group * sizes.head_dim;
+    let segments = shared.inputs.segments.iter();
+    segments
+        .map(|segment| device.tensor(&[shared.batch, segment.qkv.dim(1), width]))
+        .collect()
+}
+
+/// Packs keys and values of `(pair, block of its keys, where to)`.
+fn pack_blocks(device: &CpuDevice, shared: &Shared<'_>, blocks: Vec<(usize, usize, &mut [f32])>) {
+    let sizes = shared.sizes;
+    let scratch = || device.scratch(sizes.rows * sizes.head_dim);
+    device.for_each(blocks, scratch, |rows, (pair, block, packed)| {
+        let first_key = block * sizes.key_block;
+        let keys = first_key.max(shared.inputs.past)..(first_key + sizes.key_block).min(shared.end);
+        pack::keys_and_values(&shared.source(pair), first_key, keys, packed, rows);
+    });
+}
+
+/// Runs tasks; `packed` are the packed blocks of the pairs from `first` on.
+fn attend_all(
+    device: &CpuDevice,
+    shared: &Shared<'_>,
+    tasks: Vec<Task<'_>>,
+    first: usize,
+    packed: &[&[f32]],
+) {
+    let scratch = || block::Scratch::new(device, shared.sizes);
+    device.for_each(tasks, scratch, |scratch, mut task| {
+        block::attend(shared, packed[task.pair - first], &mut task, scratch);
+    });
 }
 
 /// All tasks, those of one head of one sample together, in the order of the pairs.
 fn tasks<'a>(outputs: &'a mut [Tensor], shared: &Shared<'_>) -> Vec<Task<'a>> {
     let mut tasks = Vec::new();
-    let mut segment_start = 0;
+    let mut segment_start = shared.inputs.past;
     for (segment, output) in outputs.iter_mut().enumerate() {
         let rows = output.dim(1);
         let grid = Grid {
             rows,
             columns: output.width(),
-            tile_rows: QUERY_BLOCK,
-            tile_columns: shared.sizes.head_dim,
+            tile_rows: shared.sizes.query_tokens(),
+            tile_columns: shared.sizes.group * shared.sizes.head_dim,
         };
         tasks.extend(tiles(output.data_mut(), grid).into_iter().map(|output| {
-            let head = output.column / shared.sizes.head_dim;
+            let head = output.column / (shared.sizes.group * shared.sizes.head_dim);
             Task {
                 pair: head * shared.batch + output.sample,
                 segment,
@@ -186,25 +290,4 @@ fn tasks<'a>(outputs: &'a mut [Tensor], shared: &Shared<'_>) -> Vec<Task<'a>> {
     }
     tasks.sort_by_key(|task| task.pair);
     tasks
-}
-
-/// Packs keys and values of the pairs from `first` on, block by block.
-fn pack_wave(device: &CpuDevice, shared: &Shared<'_>, first: usize, packed: &mut [f32]) {
-    let sizes = shared.sizes;
-    let blocks_of_head = sizes.sequence.div_ceil(sizes.key_block);
-    let blocks = packed.chunks_exact_mut(sizes.packed_block()).enumerate();
-    let scratch = || device.scratch(sizes.rows * sizes.head_dim);
-    device.for_each(blocks.collect(), scratch, |scratch, (index, packed)| {
-        let pair = first + index / blocks_of_head;
-        let source = pack::Source {
-            attention: shared.attention,
-            sizes,
-            simd: shared.simd,
-            head: pair / shared.batch,
-            sample: pair % shared.batch,
-        };
-        let first_key = index % blocks_of_head * sizes.key_block;
-        let end = sizes.sequence.min(first_key + sizes.key_block);
-        pack::keys_and_values(&source, first_key..end, packed, scratch);
-    });
 }

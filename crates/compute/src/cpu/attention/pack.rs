@@ -2,41 +2,64 @@
 
 use std::ops::Range;
 
-use super::Sizes;
+use super::{Inputs, Sizes};
 use crate::{
-    Attention, QkNorm, RopeTable, Segment, Tensor,
+    QkNorm, RopeLayout, RopeTable, Segment, Tensor,
     cpu::simd::{Simd, math::multiply_add, rms_factor_short, vectorised},
 };
 
-/// One head of one sample.
+/// One head of keys and values of one sample, and the heads of queries that share it.
 pub(super) struct Source<'a> {
-    pub attention: &'a Attention<'a>,
+    pub inputs: &'a Inputs<'a>,
     pub sizes: Sizes,
     pub simd: Simd,
     pub head: usize,
     pub sample: usize,
 }
 
-/// What a token's row holds, in its order.
+/// Queries of one task.
+pub(super) struct Queries {
+    /// Which segment they are of.
+    pub segment: usize,
+    /// The position of its first token.
+    pub segment_start: usize,
+    /// Tokens of the segment.
+    pub tokens: Range<usize>,
+}
+
+/// One head's part of a token.
 #[derive(Clone, Copy, Debug)]
 enum Part {
-    Query,
+    /// Of one of the heads that share this one's keys.
+    Query(usize),
     Key,
     Value,
 }
 
 impl<'a> Source<'a> {
-    /// The head's part of one token of a segment.
+    /// The head's part of one token of a segment: queries, keys and values stand in this order.
     fn part(&self, segment: &Segment<'a>, row: usize, part: Part) -> &'a [f32] {
-        let inner = self.sizes.heads * self.sizes.head_dim;
-        let token = &segment.qkv.sample(self.sample)[row * 3 * inner..][..3 * inner];
-        &token[part as usize * inner + self.head * self.sizes.head_dim..][..self.sizes.head_dim]
+        let Sizes {
+            key_value_heads,
+            group,
+            head_dim,
+            ..
+        } = self.sizes;
+        let queries = key_value_heads * group;
+        let head = match part {
+            Part::Query(member) => self.head * group + member,
+            Part::Key => queries + self.head,
+            Part::Value => queries + key_value_heads + self.head,
+        };
+        let width = segment.qkv.width();
+        let token = &segment.qkv.sample(self.sample)[row * width..][..width];
+        &token[head * head_dim..][..head_dim]
     }
 
     /// The segment that a token of the joined sequence is of, and its row there.
     fn locate(&self, position: usize) -> (&'a Segment<'a>, usize) {
-        let mut row = position;
-        for segment in self.attention.segments {
+        let mut row = position - self.inputs.past;
+        for segment in self.inputs.segments {
             let length = segment.qkv.dim(1);
             if row < length {
                 return (segment, row);
@@ -48,19 +71,31 @@ impl<'a> Source<'a> {
 
     /// The rotation of one token of the joined sequence.
     fn rotation(&self, position: usize) -> Option<Rotation<'a>> {
-        let RopeTable { cos, sin } = self.attention.rope?;
+        let RopeTable { layout, cos, sin } = self.inputs.rope?;
         let half = self.sizes.head_dim / 2;
         Some(Rotation {
+            layout: *layout,
             cos: &cos.data()[position * half..][..half],
             sin: &sin.data()[position * half..][..half],
         })
     }
+
+    /// The normalised and rotated key of one token of the joined sequence.
+    fn key(&self, position: usize, row: &mut [f32]) {
+        let (segment, at) = self.locate(position);
+        let norm = segment.norm.map(|QkNorm { key, eps, .. }| (key, eps));
+        let x = self.part(segment, at, Part::Key);
+        let rotation = self.rotation(position);
+        make_row(self.simd, row, x, norm.map(weights), rotation, 1.0);
+    }
 }
 
-/// Packs the keys and values of `positions` into one block (see [`Sizes::packed_block`]); `rows` is room
-/// for a panel of rows.
+/// Packs the keys and values of `positions` into the block that begins with key `first_key` (see
+/// [`Sizes::packed_block`]); `rows` is room for a panel of rows. What is there from earlier positions
+/// stays.
 pub(super) fn keys_and_values(
     source: &Source<'_>,
+    first_key: usize,
     positions: Range<usize>,
     packed: &mut [f32],
     rows: &mut [f32],
@@ -71,56 +106,60 @@ pub(super) fn keys_and_values(
         ..
     } = source.sizes;
     let (keys, values) = packed.split_at_mut(source.sizes.packed_keys());
-    for (panel, first) in keys
-        .chunks_exact_mut(head_dim * width)
-        .zip(positions.clone().step_by(width))
-    {
-        let of_panel = first..positions.end.min(first + width);
-        for (row, position) in rows.chunks_exact_mut(head_dim).zip(of_panel) {
-            let (segment, at) = source.locate(position);
-            let key = segment.norm.map(|QkNorm { key, eps, .. }| (key, eps));
-            make_row(
-                source.simd,
-                row,
-                source.part(segment, at, Part::Key),
-                key.map(weights),
-                source.rotation(position),
-                1.0,
-            );
+    let panels = keys.chunks_exact_mut(head_dim * width);
+    for (panel, first) in panels.zip((first_key..).step_by(width)) {
+        let of_panel = first.max(positions.start)..positions.end.min(first + width);
+        if of_panel.is_empty() {
+            continue;
         }
-        interleave(source.simd, panel, width, rows);
+        let kept = of_panel.start - first;
+        let new = of_panel.len();
+        for (row, position) in rows.chunks_exact_mut(head_dim).zip(of_panel) {
+            source.key(position, row);
+        }
+        if kept == 0 {
+            interleave(source.simd, panel, width, rows);
+        } else {
+            for (lane, row) in (kept..).zip(rows.chunks_exact(head_dim)).take(new) {
+                for (slots, value) in panel.chunks_exact_mut(width).zip(row) {
+                    slots[lane] = *value;
+                }
+            }
+        }
     }
-    for (index, position) in positions.enumerate() {
+    for position in positions {
         let (segment, at) = source.locate(position);
         let value = source.part(segment, at, Part::Value);
-        spread(source.simd, values, value, width, index);
+        spread(source.simd, values, value, width, position - first_key);
     }
 }
 
-/// Packs `rows` queries of a segment from row `first` on into panels of `[head_dim][columns]`.
+/// Packs queries into panels of `[head_dim][columns]`, the heads of a group side by side; `rows` is room
+/// for a panel of rows.
 pub(super) fn queries(
     source: &Source<'_>,
-    segment: usize,
-    rows_of_segment: Range<usize>,
-    segment_start: usize,
+    queries: &Queries,
     packed: &mut [f32],
     rows: &mut [f32],
 ) {
     let Sizes {
-        head_dim, columns, ..
+        head_dim,
+        group,
+        columns,
+        ..
     } = source.sizes;
-    let segment = &source.attention.segments[segment];
+    let segment = &source.inputs.segments[queries.segment];
     let norm = segment.norm.map(|QkNorm { query, eps, .. }| (query, eps));
     // The softmax counts in powers of two.
-    let factor = source.attention.scale * std::f32::consts::LOG2_E;
-    for (panel, first) in packed
-        .chunks_exact_mut(head_dim * columns)
-        .zip(rows_of_segment.clone().step_by(columns))
-    {
-        let of_panel = first..rows_of_segment.end.min(first + columns);
-        for (row, at) in rows.chunks_exact_mut(head_dim).zip(of_panel) {
-            let x = source.part(segment, at, Part::Query);
-            let rotation = source.rotation(segment_start + at);
+    let factor = source.inputs.scale * std::f32::consts::LOG2_E;
+    let lanes = queries.tokens.len() * group;
+    let panels = packed.chunks_exact_mut(head_dim * columns);
+    for (panel, first) in panels.zip((0..lanes).step_by(columns)) {
+        let of_panel = first..lanes.min(first + columns);
+        for (row, lane) in rows.chunks_exact_mut(head_dim).zip(of_panel) {
+            let at = queries.tokens.start + lane / group;
+            let x = source.part(segment, at, Part::Query(lane % group));
+            let rotation = source.rotation(queries.segment_start + at);
             make_row(source.simd, row, x, norm.map(weights), rotation, factor);
         }
         interleave(source.simd, panel, columns, rows);
@@ -134,6 +173,7 @@ fn weights((weight, eps): (&Tensor, f32)) -> (&[f32], f32) {
 /// The rotation of one token: `(head_dim / 2)` each.
 #[derive(Clone, Copy)]
 pub(super) struct Rotation<'a> {
+    layout: RopeLayout,
     cos: &'a [f32],
     sin: &'a [f32],
 }
@@ -160,21 +200,18 @@ vectorised! {
                 }
             }
         }
-        if let Some(Rotation { cos, sin }) = rotation {
-            let (chunks, rest) = output.as_chunks_mut::<{ 2 * PAIRS }>();
-            let (cos, cos_rest) = cos.as_chunks::<PAIRS>();
-            let (sin, sin_rest) = sin.as_chunks::<PAIRS>();
-            for (chunk, (cos, sin)) in chunks.iter_mut().zip(cos.iter().zip(sin)) {
-                *chunk = rotated::<FMA>(*chunk, *cos, *sin);
+        match rotation {
+            Some(Rotation { layout: RopeLayout::Interleaved, cos, sin }) => {
+                rotate_neighbours::<FMA>(output, cos, sin);
             }
-            let angles = cos_rest.iter().zip(sin_rest);
-            for (pair, (cos, sin)) in rest.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
-                let [a, b] = *pair;
-                *pair = [
-                    multiply_add::<FMA>(a, *cos, -b * sin),
-                    multiply_add::<FMA>(b, *cos, a * sin),
-                ];
+            Some(Rotation { layout: RopeLayout::Halves, cos, sin }) => {
+                let (first, second) = output.split_at_mut(cos.len());
+                let angles = cos.iter().zip(sin);
+                for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(angles) {
+                    (*a, *b) = turned::<FMA>([*a, *b], *cos, *sin).into();
+                }
             }
+            None => {}
         }
     }
 
@@ -207,17 +244,34 @@ vectorised! {
 const PAIRS: usize = 4;
 
 #[inline(always)]
-fn rotated<const FMA: bool>(
-    x: [f32; 2 * PAIRS],
-    cos: [f32; PAIRS],
-    sin: [f32; PAIRS],
-) -> [f32; 2 * PAIRS] {
-    let swapped: [f32; 2 * PAIRS] = std::array::from_fn(|i| x[i ^ 1]);
-    let cos: [f32; 2 * PAIRS] = std::array::from_fn(|i| cos[i / 2]);
-    let sin: [f32; 2 * PAIRS] =
-        std::array::from_fn(|i| if i % 2 == 0 { -sin[i / 2] } else { sin[i / 2] });
-    let turned: [f32; 2 * PAIRS] = std::array::from_fn(|i| swapped[i] * sin[i]);
-    std::array::from_fn(|i| multiply_add::<FMA>(x[i], cos[i], turned[i]))
+fn rotate_neighbours<const FMA: bool>(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (chunks, rest) = x.as_chunks_mut::<{ 2 * PAIRS }>();
+    let (cos, cos_rest) = cos.as_chunks::<PAIRS>();
+    let (sin, sin_rest) = sin.as_chunks::<PAIRS>();
+    for (x, (cos, sin)) in chunks.iter_mut().zip(cos.iter().zip(sin)) {
+        let swapped: [f32; 2 * PAIRS] = std::array::from_fn(|i| x[i ^ 1]);
+        let signed = |i: usize| {
+            if i.is_multiple_of(2) {
+                -sin[i / 2]
+            } else {
+                sin[i / 2]
+            }
+        };
+        let turned: [f32; 2 * PAIRS] = std::array::from_fn(|i| swapped[i] * signed(i));
+        *x = std::array::from_fn(|i| multiply_add::<FMA>(x[i], cos[i / 2], turned[i]));
+    }
+    let angles = cos_rest.iter().zip(sin_rest);
+    for (pair, (cos, sin)) in rest.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
+        *pair = turned::<FMA>(*pair, *cos, *sin);
+    }
+}
+
+#[inline(always)]
+fn turned<const FMA: bool>([a, b]: [f32; 2], cos: f32, sin: f32) -> [f32; 2] {
+    [
+        multiply_add::<FMA>(a, cos, -b * sin),
+        multiply_add::<FMA>(b, cos, a * sin),
+    ]
 }
 
 #[inline(always)]

@@ -80,14 +80,6 @@ vectorised! {
         }
     }
 
-    /// Hides keys from the queries before them: the first key from the first `hidden` queries of the
-    /// panel, the next from one more, and so on.
-    pub fn hide_later_keys(scores: &mut [f32], columns: usize, hidden: usize) {
-        for (key, scores) in scores.chunks_exact_mut(columns).enumerate() {
-            scores[..columns.min(hidden + key)].fill(f32::NEG_INFINITY);
-        }
-    }
-
     /// Turns scores into weights and takes them into the sums; says whether older weights must be
     /// rescaled.
     pub fn weigh(scores: &mut [f32], columns: usize, running: &mut Running) -> bool {
