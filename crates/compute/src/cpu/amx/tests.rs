@@ -1,7 +1,7 @@
 //! Products by tiles against sums in f64, at sizes that do not divide the tiles, and the processor's
 //! tiles against the modelled ones.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -13,7 +13,9 @@ use super::{
     run,
     tiles::{Operand, Tiles},
 };
-use crate::{CpuDevice, CpuOptions, StoredMatrix, StoredValues, cpu::product::Caller};
+use crate::{
+    CpuDevice, CpuOptions, MappedFile, PackedPart, StoredMatrix, StoredValues, cpu::product::Caller,
+};
 
 /// Rows, depth, columns: one value; a block and its neighbours; several strips, chunks, tiles of rows;
 /// two parts of the depth, one of which is no whole step.
@@ -185,6 +187,31 @@ fn int8_products_are_exact_on_rounded_operands() {
             );
         }
     }
+}
+
+#[test]
+fn bf16_weights_come_back_from_their_image() {
+    let matrices = Matrices::draw(&mut StdRng::seed_from_u64(3), [5, 3100, 40]);
+    let weight = TileWeight::bf16(&device(1), &matrices.weight());
+    let image = weight.image().expect("bf16 has an image");
+    let path = std::env::temp_dir().join(format!("tintype-tiles-{}", std::process::id()));
+    std::fs::write(&path, image.bytes).expect("the image is written");
+    let file = Arc::new(MappedFile::open(&path).expect("the image is mapped"));
+    std::fs::remove_file(&path).expect("the name goes, the mapping stays");
+    let mut part = PackedPart {
+        form: image.form,
+        file,
+        bytes: 0..image.bytes.len(),
+        in_features: 3100,
+        out_features: 40,
+    };
+    let back = TileWeight::of_image(&part).expect("it is an image");
+    let product = |weight| matrices.product(TileUnit::Model, 1, weight);
+    assert_eq!(product(&back), product(&weight));
+    part.out_features = 80;
+    assert!(TileWeight::of_image(&part).is_none(), "of another size");
+    (part.out_features, part.form) = (40, "bf16");
+    assert!(TileWeight::of_image(&part).is_none(), "of another form");
 }
 
 #[test]
