@@ -111,6 +111,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         storage::database(&data),
         storage::blobs(&data),
         machine::processor(),
+        machine::compute(&settings.compute),
         machine::threads(settings.threads),
         machine::memory(),
     ];

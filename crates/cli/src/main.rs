@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod administration;
 mod assembly;
 mod bench;
+mod compute_settings;
 mod data_folder;
 mod doctor;
 mod edit;

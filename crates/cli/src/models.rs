@@ -186,7 +186,7 @@ impl<'a> Opening<'a> {
 fn open_local(name: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Engine>> {
     let options = DeviceOptions {
         threads: settings.threads.unwrap_or(0),
-        ..DeviceOptions::default()
+        ..settings.compute.device_options()?
     };
     let Ok(source) = name.parse::<ModelSource>();
     let engine = NativeEngine::start(source, options)

@@ -13,6 +13,7 @@ use serde_json::json;
 use tintype_engine::native::{DeviceKind, DeviceOptions, Dtype, ModelSource, NativeEngine};
 use tintype_engine::{Cancellation, Engine, Job, Picture, Progress, ProgressSink, Size};
 
+use crate::compute_settings::ComputeSettings;
 use crate::picture_file;
 
 /// Flags of both commands.
@@ -148,6 +149,7 @@ impl PictureArguments {
                 DtypeName::F32 => Dtype::F32,
                 DtypeName::Bf16 => Dtype::Bf16,
             },
+            ..ComputeSettings::from_environment()?.device_options()?
         };
         NativeEngine::start(source, options).context("the model cannot be opened")
     }

@@ -18,6 +18,7 @@ use tintype_server::Limits;
 use tintype_service::{AllowedTargets, GuardConfig, Networks, ServiceConfig};
 use url::Url;
 
+use crate::compute_settings::ComputeSettings;
 use crate::engine_settings::{BflSettings, EngineName, EngineOrder};
 use crate::moderation::ModerationSettings;
 use crate::retention::RetentionSettings;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub bfl: BflSettings,
     /// What is let through.
     pub moderation: ModerationSettings,
+    /// How the engine computes.
+    pub compute: ComputeSettings,
 }
 
 /// What may differ from tool to tool.
@@ -131,6 +134,7 @@ impl Default for Settings {
             retention: RetentionSettings::default(),
             bfl: BflSettings::default(),
             moderation: ModerationSettings::default(),
+            compute: ComputeSettings::default(),
         }
     }
 }
@@ -249,6 +253,7 @@ impl Settings {
                 .map_or(Ok(()), EngineOrder::check)
                 .context(name.clone())?;
         }
+        self.compute.device_options()?;
         self.bfl.check()
     }
 
@@ -395,6 +400,8 @@ mod tests {
         assert!(failure("lisen = \"x\"").contains("lisen"));
         assert!(failure("threads = \"many\"").contains("threads"));
         assert!(failure("threads = 0").contains("threads"));
+        assert!(failure("[compute]\nisa = \"mmx\"").contains("compute.isa"));
+        assert!(failure("[compute]\nweights = \"fp4\"").contains("exact, bf16, int8"));
         let wrong_time = failure("[retention]\noutputs = \"30 days\"");
         assert!(wrong_time.contains("outputs"), "{wrong_time}");
         assert!(

@@ -364,6 +364,55 @@ fn tiles_round_what_they_multiply() {
     }
 }
 
+/// Eight-bit weights: the error is that of the weights' steps, whatever outliers the input has; threads
+/// change nothing, and what is not finite is not hidden.
+#[test]
+fn eight_bit_weights_cost_half_a_percent() {
+    let mut draw = Draw::new();
+    for (rows, depth, width) in [(1, 33, 20), (40, 600, 70), (200, 129, 33)] {
+        let mut x = draw.tensor(&[1, rows, depth]);
+        let weight = draw.tensor(&[width, depth]);
+        // One feature a thousand times the others, as text encoders have them.
+        x.data_mut()
+            .iter_mut()
+            .skip(3)
+            .step_by(depth)
+            .for_each(|v| *v *= 1000.0);
+        let exact = ReferenceDevice.linear(
+            &ReferenceDevice.pack_linear(&weight, None),
+            &x,
+            Epilogue::None,
+        );
+        // Tiles hold activations as bytes, too, and are looked at elsewhere.
+        for isa in Isa::available().into_iter().filter(|isa| *isa != Isa::Amx) {
+            let mut bits: Option<Tensor> = None;
+            for threads in [1, 3] {
+                let options = CpuOptions {
+                    threads,
+                    isa: Some(isa),
+                    weights: WeightFormat::Int8,
+                    ..CpuOptions::default()
+                };
+                let device = CpuDevice::with_options(options).expect("it is available");
+                let layer = device.pack_linear(&weight, None);
+                let found = device.linear(&layer, &x, Epilogue::None);
+                let error = relative_rms(&found, &exact);
+                assert!(
+                    (1e-4..1e-2).contains(&error),
+                    "{isa}: {error:e} (seed {})",
+                    draw.seed
+                );
+                assert_eq!(bits.get_or_insert(found.clone()), &found, "{isa}: threads");
+                let mut broken = x.clone();
+                broken.data_mut()[0] = f32::NAN;
+                let found = device.linear(&layer, &broken, Epilogue::None);
+                let nan = found.data().iter().filter(|v| v.is_nan()).count();
+                assert_eq!(nan, width, "{isa}: a NaN fills its row and no other");
+            }
+        }
+    }
+}
+
 /// What is not finite stays so, and stays in its row (from the input) or column (from the weight).
 #[test]
 fn linear_layers_propagate_what_is_not_finite() {

@@ -21,6 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{Cancellation, Engine, Error, Job, Picture, ProgressSink, Unavailable};
 
+pub use tintype_compute::{Isa, WeightFormat};
+
 pub use options::{DeviceKind, DeviceOptions, Dtype, ModelSource};
 
 /// What it is called in settings and records.
@@ -39,6 +41,9 @@ pub enum StartError {
          in diffusers layout"
     )]
     UnknownModel(String),
+    /// An instruction set was asked for that this machine lacks.
+    #[error(transparent)]
+    Isa(#[from] tintype_compute::MissingIsa),
     /// The model cannot be loaded.
     #[error(transparent)]
     Model(#[from] pipeline::Error),
@@ -92,7 +97,7 @@ impl NativeEngine {
 
 fn open(source: &ModelSource, options: DeviceOptions) -> Result<Pipeline, StartError> {
     let files = source.files()?;
-    let device = options.open();
+    let device = options.open()?;
     let started = std::time::Instant::now();
     let pipeline = Pipeline::open_in(options.dtype.precision(), &files, device.clone())?;
     tracing::info!(

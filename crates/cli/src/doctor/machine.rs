@@ -2,7 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tintype_engine::native::Isa;
+
 use super::Finding;
+use crate::compute_settings::ComputeSettings;
 use crate::memory::{self, gigabytes};
 use crate::settings::Settings;
 
@@ -37,6 +40,29 @@ fn features() -> Vec<&'static str> {
     let known = [("neon", cfg!(target_arch = "aarch64"))];
     let there = known.into_iter().filter(|(_, there)| *there);
     there.map(|(name, _)| name).collect()
+}
+
+/// Which kernels compute, and how weights are kept.
+pub(super) fn compute(settings: &ComputeSettings) -> Finding {
+    let options = match settings.device_options() {
+        Ok(options) => options,
+        Err(error) => {
+            return Finding::ok("compute", "nothing can compute like this")
+                .wrong(format!("{error:#}"));
+        }
+    };
+    let best = Isa::best();
+    let used = options.isa.unwrap_or(best);
+    let there: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
+    let (there, weights) = (there.join(", "), options.weights);
+    let found = format!("{used} kernels (this machine has {there}), {weights} weights");
+    let finding = Finding::ok("compute", found);
+    if used < best {
+        return finding.note(format!(
+            "compute.isa = \"{used}\" forces slower ones than {best}"
+        ));
+    }
+    finding
 }
 
 pub(super) fn threads(wanted: Option<usize>) -> Finding {
@@ -84,4 +110,35 @@ pub(super) fn clock() -> Finding {
         return finding.wrong("it is years behind: set it, and let NTP keep it");
     }
     finding
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+
+    #[test]
+    fn the_kernels_that_compute_are_named() {
+        let settings = |isa: &str| ComputeSettings {
+            isa: Some(isa.to_owned()),
+            ..ComputeSettings::default()
+        };
+        let best = compute(&ComputeSettings::default());
+        assert_eq!(best.state, State::Ok);
+        assert!(best.found.starts_with(Isa::best().name()), "{}", best.found);
+        let forced = compute(&settings("portable"));
+        assert!(
+            forced.found.starts_with("portable kernels"),
+            "{}",
+            forced.found
+        );
+        assert_eq!(forced.state == State::Note, Isa::best() > Isa::Portable);
+        let wrong = compute(&settings("mmx"));
+        assert_eq!(wrong.state, State::Wrong);
+        assert!(
+            wrong
+                .advice
+                .is_some_and(|advice| advice.contains("portable"))
+        );
+    }
 }

@@ -19,6 +19,7 @@ mod options;
 mod panels;
 mod pool;
 mod product;
+mod quantise;
 mod simd;
 mod tile;
 

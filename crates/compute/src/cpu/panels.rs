@@ -5,11 +5,12 @@ use std::{mem, ops::Range};
 
 use super::{
     CpuDevice, WeightFormat,
-    aligned::Buffer,
+    aligned::{Buffer, Plain},
     kernels::{
         Kernels,
         pack::{self, Rows},
     },
+    quantise,
 };
 use crate::{PackedImage, PackedPart, StoredMatrix};
 
@@ -18,6 +19,9 @@ const F32: &str = "f32";
 
 /// [`Stored::Bf16`] in an image.
 const BF16: &str = "bf16";
+
+/// [`Stored::Int8`] in an image.
+const INT8: &str = "int8";
 
 /// To be raised whenever images of panels would be read wrongly by an older or newer program.
 pub const IMAGE_VERSION: u32 = 1;
@@ -41,6 +45,39 @@ pub enum Stored {
     F32(Buffer<f32>),
     /// bf16: the upper half of an f32.
     Bf16(Buffer<u16>),
+    /// Integers, pairs of neighbours of the depth side by side, then the scales of the panel's columns
+    /// as the bytes of an f32 each: `[chunk][panel]([pairs][kernels.columns][2], [kernels.columns][4])`.
+    Int8(Buffer<i8>),
+}
+
+/// One chunk of one panel on its way into the store.
+struct Piece<'a> {
+    /// The columns, each a row.
+    rows: Rows<'a>,
+    /// The same as the kernels read it.
+    panel: &'a [f32],
+    width: usize,
+}
+
+/// The bytes of a column's integers and scale for a chunk of this length; a last pair is filled up.
+fn int8_bytes(length: usize) -> usize {
+    length.next_multiple_of(2) + size_of::<f32>()
+}
+
+fn quantise(piece: Piece<'_>, target: &mut [i8]) {
+    let Piece { rows, width, .. } = piece;
+    let integers = rows.stride.next_multiple_of(2) * width;
+    let (integers, scales) = target.split_at_mut(integers);
+    let mut quantised = vec![0; rows.stride];
+    let columns = rows.data.chunks_exact(rows.stride).take(rows.count);
+    for (column, values) in columns.enumerate() {
+        let scale = quantise::weights(values, &mut quantised);
+        let bytes = scale.to_ne_bytes().map(u8::cast_signed);
+        scales[column * bytes.len()..][..bytes.len()].copy_from_slice(&bytes);
+        for (k, value) in quantised.iter().enumerate() {
+            integers[(k / 2 * width + column) * 2 + k % 2] = *value;
+        }
+    }
 }
 
 impl Panels {
@@ -53,65 +90,80 @@ impl Panels {
             kernels: device.kernels,
             stored: Stored::F32(Buffer::zeros(0)),
         };
-        let size = panels.count() * panels.kernels.columns * panels.depth;
-        let halved = match device.weights {
-            WeightFormat::Exact => weight.fits_bf16(),
-            WeightFormat::Bf16 | WeightFormat::Int8 => true,
-        };
-        panels.stored = if halved {
-            let mut values = Buffer::zeros(size);
-            panels.fill(device, weight, &mut values, to_bf16);
-            Stored::Bf16(values)
-        } else {
-            let mut values = Buffer::zeros(size);
-            panels.fill(device, weight, &mut values, |value| value);
-            Stored::F32(values)
+        panels.stored = match device.weights {
+            WeightFormat::Int8 => Stored::Int8(panels.packed(device, weight, int8_bytes, quantise)),
+            WeightFormat::Exact if !weight.fits_bf16() => {
+                let copy = |piece: Piece<'_>, target: &mut [f32]| {
+                    target.copy_from_slice(piece.panel);
+                };
+                Stored::F32(panels.packed(device, weight, |length| length, copy))
+            }
+            WeightFormat::Exact | WeightFormat::Bf16 => {
+                let round = |piece: Piece<'_>, target: &mut [u16]| {
+                    for (target, value) in target.iter_mut().zip(piece.panel) {
+                        *target = to_bf16(*value);
+                    }
+                };
+                Stored::Bf16(panels.packed(device, weight, |length| length, round))
+            }
         };
         panels
     }
 
-    fn fill<T: Send>(
+    /// A store of which each column takes `size(length of the chunk)` numbers of each chunk, filled by
+    /// `store`.
+    fn packed<T: Plain + Send>(
         &self,
         device: &CpuDevice,
         weight: &StoredMatrix<'_>,
-        values: &mut [T],
-        store: impl Fn(f32) -> T + Sync,
-    ) {
+        size: fn(usize) -> usize,
+        store: impl Fn(Piece<'_>, &mut [T]) + Sync,
+    ) -> Buffer<T> {
         let width = self.kernels.columns;
+        let mut values = Buffer::zeros(self.numbers(size));
         let scratch = || [(); 2].map(|()| device.scratch(self.kernels.depth * width));
         device.for_each(
-            self.cut(values),
+            self.cut(&mut values, size),
             scratch,
             |[rows, panel], (index, parts)| {
                 let first = index * width;
                 let count = width.min(self.columns - first);
                 for (chunk, target) in self.chunks().zip(parts) {
-                    for (row, values) in rows.chunks_exact_mut(chunk.len()).take(count).enumerate()
-                    {
+                    let stride = chunk.len();
+                    for (row, values) in rows.chunks_exact_mut(stride).take(count).enumerate() {
                         weight.read(first + row, chunk.clone(), values);
                     }
                     let rows = Rows {
                         data: rows,
-                        stride: chunk.len(),
+                        stride,
                         count,
                     };
-                    let panel = &mut panel[..target.len()];
+                    let panel = &mut panel[..stride * width];
                     pack::interleave(panel, width, rows);
-                    for (target, value) in target.iter_mut().zip(panel) {
-                        *target = store(*value);
-                    }
+                    store(Piece { rows, panel, width }, target);
                 }
             },
         );
+        values
+    }
+
+    /// How many numbers a store has of which each column takes `size(length)` of each chunk.
+    fn numbers(&self, size: fn(usize) -> usize) -> usize {
+        let column: usize = self.chunks().map(|chunk| size(chunk.len())).sum();
+        self.count() * self.kernels.columns * column
     }
 
     /// The store cut into panels: the number of each, and its part of every chunk.
-    fn cut<'a, T>(&self, mut values: &'a mut [T]) -> Vec<(usize, Vec<&'a mut [T]>)> {
+    fn cut<'a, T>(
+        &self,
+        mut values: &'a mut [T],
+        size: fn(usize) -> usize,
+    ) -> Vec<(usize, Vec<&'a mut [T]>)> {
         let mut panels: Vec<_> = (0..self.count()).map(|index| (index, Vec::new())).collect();
         for chunk in self.chunks() {
             for (_, parts) in &mut panels {
-                let size = chunk.len() * self.kernels.columns;
-                let (part, rest) = mem::take(&mut values).split_at_mut(size);
+                let part = size(chunk.len()) * self.kernels.columns;
+                let (part, rest) = mem::take(&mut values).split_at_mut(part);
                 parts.push(part);
                 values = rest;
             }
@@ -129,14 +181,16 @@ impl Panels {
             stored: match part.form {
                 F32 => Stored::F32(Buffer::of_file(file, bytes)?),
                 BF16 => Stored::Bf16(Buffer::of_file(file, bytes)?),
+                INT8 => Stored::Int8(Buffer::of_file(file, bytes)?),
                 _ => return None,
             },
         };
-        let found = match &panels.stored {
-            Stored::F32(values) => values.len(),
-            Stored::Bf16(values) => values.len(),
+        let fits = match &panels.stored {
+            Stored::F32(values) => values.len() == panels.numbers(|length| length),
+            Stored::Bf16(values) => values.len() == panels.numbers(|length| length),
+            Stored::Int8(values) => values.len() == panels.numbers(int8_bytes),
         };
-        (found == panels.count() * panels.kernels.columns * panels.depth).then_some(panels)
+        fits.then_some(panels)
     }
 
     /// The panels as they lie in memory.
@@ -144,6 +198,7 @@ impl Panels {
         let (form, bytes) = match &self.stored {
             Stored::F32(values) => (F32, values.as_bytes()),
             Stored::Bf16(values) => (BF16, values.as_bytes()),
+            Stored::Int8(values) => (INT8, values.as_bytes()),
         };
         PackedImage { form, bytes }
     }
@@ -168,28 +223,14 @@ impl Panels {
 
     /// Where the panels `panels` of a chunk lie in the store.
     pub fn range(&self, chunk: &Range<usize>, panels: Range<usize>) -> Range<usize> {
+        let size: fn(usize) -> usize = match self.stored {
+            Stored::Int8(_) => int8_bytes,
+            _ => |length| length,
+        };
         let width = self.kernels.columns;
-        let chunk_start = chunk.start * self.count() * width;
-        let panel = chunk.len() * width;
-        chunk_start + panels.start * panel..chunk_start + panels.end * panel
-    }
-
-    /// One panel of a chunk in f32; `scratch` is used if it is stored as something else.
-    pub fn decoded<'a>(
-        &'a self,
-        chunk: &Range<usize>,
-        panel: usize,
-        scratch: &'a mut [f32],
-    ) -> &'a [f32] {
-        let range = self.range(chunk, panel..panel + 1);
-        match &self.stored {
-            Stored::F32(values) => &values[range],
-            Stored::Bf16(values) => {
-                let scratch = &mut scratch[..range.len()];
-                self.kernels.widen(&values[range], scratch);
-                scratch
-            }
-        }
+        let before = chunk.start / self.kernels.depth * size(self.kernels.depth);
+        let (start, panel) = (before * self.count() * width, size(chunk.len()) * width);
+        start + panels.start * panel..start + panels.end * panel
     }
 }
 

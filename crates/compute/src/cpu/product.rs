@@ -13,9 +13,11 @@
 use std::ops::Range;
 
 use super::{
-    CpuDevice,
-    kernels::{Kernels, Source, THIN_ROWS, Target},
+    CpuDevice, aligned,
+    kernels::{Kernels, Quantised, Source, THIN_ROWS, Target},
     panels::{Panels, Stored},
+    quantise,
+    simd::Simd,
     tile::Tile,
 };
 use crate::workspace::Buffer;
@@ -35,8 +37,34 @@ pub struct Scratch {
     a: Buffer,
     /// A chunk of a panel of B, if it is not stored as f32.
     b: Buffer,
+    integers: Integers,
     /// A block at the edge of the tile, or a strip of a thin one.
     block: Buffer,
+}
+
+/// What an eight-bit product needs instead.
+#[derive(Default)]
+struct Integers {
+    /// A chunk of the tile's rows, quantised, and the scale of each.
+    a: aligned::Buffer<i16>,
+    scales: Vec<f32>,
+    /// A chunk of a panel of B.
+    b: aligned::Buffer<i16>,
+}
+
+impl Integers {
+    /// Quantises `rows`, each of `depth` values.
+    fn take(&mut self, simd: Simd, kernels: &Kernels, rows: &[f32], depth: usize) {
+        let padded = depth.next_multiple_of(2);
+        let count = (rows.len() / depth).next_multiple_of(kernels.rows);
+        self.a.reserve(count * padded);
+        self.b.reserve(padded * kernels.columns);
+        self.scales.resize(count, 0.0);
+        let slots = self.a.chunks_exact_mut(padded).zip(&mut self.scales);
+        for (values, (slots, scale)) in rows.chunks_exact(depth).zip(slots) {
+            *scale = quantise::activations(simd, values, slots);
+        }
+    }
 }
 
 impl Scratch {
@@ -52,6 +80,7 @@ impl Scratch {
         Self {
             a: device.scratch(tile_rows.next_multiple_of(rows) * depth),
             b: device.scratch(columns * depth),
+            integers: Integers::default(),
             block: device.scratch((rows * columns).max(THIN_ROWS * strip)),
         }
     }
@@ -82,10 +111,16 @@ pub fn into_tile(
         tile.column / kernels.columns..(tile.column + tile.columns).div_ceil(kernels.columns);
     let strip = (STRIP_COLUMNS / kernels.columns).max(1);
     for chunk in b.chunks() {
-        (caller.rows)(0, chunk.clone(), &mut scratch.a[..tile.rows * chunk.len()]);
+        let rows = &mut scratch.a[..tile.rows * chunk.len()];
+        (caller.rows)(0, chunk.clone(), rows);
+        if let Stored::Int8(_) = b.stored() {
+            scratch
+                .integers
+                .take(Simd::of(kernels), kernels, rows, chunk.len());
+        }
         for first in panels.clone().step_by(strip) {
             let strip = first..panels.end.min(first + strip);
-            if tile.rows <= FEW_ROWS {
+            if tile.rows <= FEW_ROWS && !matches!(b.stored(), Stored::Int8(_)) {
                 thin(kernels, scratch, b, tile, &chunk, strip.clone());
             } else {
                 for panel in strip.clone() {
@@ -125,32 +160,90 @@ fn one_panel(
     let Scratch {
         a,
         b: decoded,
+        integers,
         block,
     } = scratch;
-    let values = b.decoded(chunk, panel, decoded);
-    let column = panel * kernels.columns - tile.column;
-    let whole_columns = column + kernels.columns <= tile.columns;
-    let accumulate = chunk.start > 0;
-    for row in (0..tile.rows).step_by(kernels.rows) {
-        let a = rows_of(a, row, kernels.rows, chunk.len());
-        if whole_columns && row + kernels.rows <= tile.rows {
-            let c = tile.target(row, column, accumulate);
-            // SAFETY: `a` has room for whole blocks of rows (what lies behind the tile's rows is
-            // anything, and reaches no value of the tile), the panel is of this depth, and the block
-            // lies within the tile, which is borrowed mutably.
-            unsafe { kernels.product_rows(chunk.len(), a, values.as_ptr(), c) };
-        } else {
-            let c = Target {
-                start: block.as_mut_ptr(),
-                stride: kernels.columns,
-                accumulate: false,
-            };
-            // SAFETY: as above; the scratch holds a whole block.
-            unsafe { kernels.product_rows(chunk.len(), a, values.as_ptr(), c) };
-            let rows = row..tile.rows.min(row + kernels.rows);
-            let columns = column..tile.columns.min(column + kernels.columns);
-            add_block(tile, rows, columns, block, kernels.columns, accumulate);
+    let stored = b.range(chunk, panel..panel + 1);
+    let place = Place {
+        column: panel * kernels.columns - tile.column,
+        accumulate: chunk.start > 0,
+    };
+    let depth = chunk.len();
+    let values = match b.stored() {
+        Stored::F32(values) => &values[stored],
+        Stored::Bf16(values) => {
+            let decoded = &mut decoded[..stored.len()];
+            kernels.widen(&values[stored], decoded);
+            decoded
         }
+        Stored::Int8(values) => {
+            let pairs = depth.div_ceil(2);
+            let (values, scales) = values[stored].split_at(2 * pairs * kernels.columns);
+            let decoded = &mut integers.b[..values.len()];
+            kernels.widen_int8(values, decoded);
+            blocks(kernels, tile, block, place, |row, c| {
+                let rows = kernels.rows;
+                let a = &integers.a[row * 2 * pairs..][..rows * 2 * pairs];
+                let product = Quantised {
+                    pairs,
+                    a: Source {
+                        start: a.as_ptr(),
+                        stride: 2 * pairs,
+                    },
+                    a_scales: integers.scales[row..][..rows].as_ptr(),
+                    b: decoded.as_ptr(),
+                    b_scales: scales.as_ptr().cast(),
+                };
+                // SAFETY: the slices hold whole blocks of rows and a whole panel of this depth with the
+                // scales behind it (their address is a multiple of four, since the buffer's and the
+                // integers' number are), and `blocks` hands out room for a whole block.
+                unsafe { kernels.product_int8(product, c) };
+            });
+            return;
+        }
+    };
+    blocks(kernels, tile, block, place, |row, c| {
+        let a = rows_of(a, row, kernels.rows, depth);
+        // SAFETY: `a` has room for whole blocks of rows (what lies behind the tile's rows is anything,
+        // and reaches no value of the tile), the panel is of this depth, and `blocks` hands out room
+        // for a whole block.
+        unsafe { kernels.product_rows(depth, a, values.as_ptr(), c) };
+    });
+}
+
+/// Where a panel's products go in the tile.
+#[derive(Clone, Copy)]
+struct Place {
+    column: usize,
+    accumulate: bool,
+}
+
+/// Calls `product(first row, target)` for every block of rows under one panel; the target has room for
+/// a whole block, in the tile or, at its edges, in a scratch that is then copied there.
+fn blocks(
+    kernels: &Kernels,
+    tile: &mut Tile<'_>,
+    block: &mut [f32],
+    place: Place,
+    mut product: impl FnMut(usize, Target),
+) {
+    let Place { column, accumulate } = place;
+    let whole_columns = column + kernels.columns <= tile.columns;
+    for row in (0..tile.rows).step_by(kernels.rows) {
+        if whole_columns && row + kernels.rows <= tile.rows {
+            product(row, tile.target(row, column, accumulate));
+            continue;
+        }
+        let block = &mut block[..kernels.rows * kernels.columns];
+        let c = Target {
+            start: block.as_mut_ptr(),
+            stride: kernels.columns,
+            accumulate: false,
+        };
+        product(row, c);
+        let rows = row..tile.rows.min(row + kernels.rows);
+        let columns = column..tile.columns.min(column + kernels.columns);
+        add_block(tile, rows, columns, block, kernels.columns, accumulate);
     }
 }
 
@@ -188,6 +281,7 @@ fn thin(
                 // SAFETY: `a` holds these rows, the slice these panels, the scratch these columns.
                 unsafe { kernels.thin_f32(count, depth, a, b, c, panels.len()) }
             }
+            Stored::Int8(_) => unreachable!("integers are never thin; this is a bug"),
             Stored::Bf16(values) => {
                 let b = Source {
                     start: values[stored.clone()].as_ptr(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use tintype_compute::{CpuDevice, Device, ReferenceDevice};
+use tintype_compute::{CpuDevice, CpuOptions, Device, Isa, ReferenceDevice, WeightFormat};
 use tintype_flux::pipeline::{ModelFiles, Precision};
 
 use super::StartError;
@@ -80,13 +80,22 @@ pub struct DeviceOptions {
     pub threads: usize,
     /// The type that weights are held in.
     pub dtype: Dtype,
+    /// The processor's instruction set; `None` means the fastest that it has.
+    pub isa: Option<Isa>,
+    /// How the processor's device packs weights.
+    pub weights: WeightFormat,
 }
 
 impl DeviceOptions {
-    pub(super) fn open(self) -> Arc<dyn Device> {
-        match self.device {
-            DeviceKind::Auto | DeviceKind::Cpu => Arc::new(CpuDevice::new(self.threads)),
+    pub(super) fn open(self) -> Result<Arc<dyn Device>, StartError> {
+        Ok(match self.device {
+            DeviceKind::Auto | DeviceKind::Cpu => Arc::new(CpuDevice::with_options(CpuOptions {
+                threads: self.threads,
+                isa: self.isa,
+                weights: self.weights,
+                ..CpuOptions::default()
+            })?),
             DeviceKind::Reference => Arc::new(ReferenceDevice),
-        }
+        })
     }
 }

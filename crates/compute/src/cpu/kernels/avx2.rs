@@ -2,24 +2,32 @@
 //! and do twelve multiply-adds for eight loads.
 
 use std::arch::x86_64::{
-    __m128i, __m256, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_ps,
-    _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_setzero_ps, _mm256_slli_epi32, _mm256_storeu_ps,
+    __m128i, __m256, __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cvtepi8_epi16,
+    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_set1_epi32, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
-use super::{Isa, Kernels, Source, Target, block::block_products};
+use super::{
+    Isa, Kernels, Quantised, Source, Target,
+    block::block_products,
+    int8::{checked_depth, int8_product},
+};
 
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
     rows: ROWS,
     columns: COLUMNS,
     // A chunk of a panel of B is 16 KiB, half of the first-level cache; A's rows pass through the rest.
-    depth: 256,
+    depth: checked_depth(256),
     product,
     product_rows,
     thin_f32,
     thin_bf16,
     widen,
+    product_int8,
+    widen_int8,
 };
 
 block_products! {
@@ -62,5 +70,51 @@ unsafe fn widen(stored: *const u16, values: *mut f32, count: usize) {
     for i in (0..count).step_by(8) {
         // SAFETY: `count` is a multiple of eight, by the contract.
         unsafe { _mm256_storeu_ps(values.add(i), load_bf16(stored.add(i))) };
+    }
+}
+
+int8_product! {
+    features: ["avx2,fma"],
+    vectors: 2, lanes: 8, vector: __m256i,
+    zero: _mm256_setzero_si256, load: load_pairs, splat: splat_pair,
+    multiply_add: multiply_add_pairs, to_f32: _mm256_cvtepi32_ps,
+    load_f32: _mm256_loadu_ps, splat_f32: splat, multiply: _mm256_mul_ps,
+    add: _mm256_add_ps, store: _mm256_storeu_ps,
+}
+
+/// # Safety
+/// `values` must be valid for reads of sixteen values.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn load_pairs(values: *const i16) -> __m256i {
+    // SAFETY: by the contract.
+    unsafe { _mm256_loadu_si256(values.cast()) }
+}
+
+/// # Safety
+/// `pair` must be valid for reads of two values.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn splat_pair(pair: *const i16) -> __m256i {
+    // SAFETY: by the contract.
+    _mm256_set1_epi32(unsafe { pair.cast::<i32>().read_unaligned() })
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn multiply_add_pairs(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    _mm256_add_epi32(sums, _mm256_madd_epi16(a, b))
+}
+
+/// # Safety
+/// As `Kernels::widen_int8`, and the machine has the instructions of this file.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn widen_int8(stored: *const i8, values: *mut i16, count: usize) {
+    for i in (0..count).step_by(16) {
+        // SAFETY: `count` is a multiple of sixteen, by the contract.
+        unsafe {
+            let bytes = _mm_loadu_si128(stored.add(i).cast());
+            _mm256_storeu_si256(values.add(i).cast(), _mm256_cvtepi8_epi16(bytes));
+        }
     }
 }

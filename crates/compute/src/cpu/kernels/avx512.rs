@@ -2,24 +2,32 @@
 //! for A.
 
 use std::arch::x86_64::{
-    __m256i, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps,
-    _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps,
+    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_add_epi32,
+    _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi8_epi16, _mm512_cvtepi32_ps,
+    _mm512_cvtepu16_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_madd_epi16,
+    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
-use super::{Isa, Kernels, Source, Target, block::block_products};
+use super::{
+    Isa, Kernels, Quantised, Source, Target,
+    block::block_products,
+    int8::{checked_depth, int8_product},
+};
 
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx512,
     rows: ROWS,
     columns: COLUMNS,
     // A chunk of a panel of B is 24 KiB of a first-level cache of 32 (AMD) or 48 (Intel).
-    depth: 192,
+    depth: checked_depth(192),
     product,
     product_rows,
     thin_f32,
     thin_bf16,
     widen,
+    product_int8,
+    widen_int8,
 };
 
 block_products! {
@@ -62,5 +70,51 @@ unsafe fn widen(stored: *const u16, values: *mut f32, count: usize) {
     for i in (0..count).step_by(16) {
         // SAFETY: `count` is a multiple of sixteen, by the contract.
         unsafe { _mm512_storeu_ps(values.add(i), load_bf16(stored.add(i))) };
+    }
+}
+
+int8_product! {
+    features: ["avx512f,avx512bw,avx512dq,avx512vl"],
+    vectors: 2, lanes: 16, vector: __m512i,
+    zero: _mm512_setzero_si512, load: load_pairs, splat: splat_pair,
+    multiply_add: multiply_add_pairs, to_f32: _mm512_cvtepi32_ps,
+    load_f32: _mm512_loadu_ps, splat_f32: splat, multiply: _mm512_mul_ps,
+    add: _mm512_add_ps, store: _mm512_storeu_ps,
+}
+
+/// # Safety
+/// `values` must be valid for reads of thirty-two values.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn load_pairs(values: *const i16) -> __m512i {
+    // SAFETY: by the contract.
+    unsafe { _mm512_loadu_si512(values.cast()) }
+}
+
+/// # Safety
+/// `pair` must be valid for reads of two values.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn splat_pair(pair: *const i16) -> __m512i {
+    // SAFETY: by the contract.
+    _mm512_set1_epi32(unsafe { pair.cast::<i32>().read_unaligned() })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn multiply_add_pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    _mm512_add_epi32(sums, _mm512_madd_epi16(a, b))
+}
+
+/// # Safety
+/// As `Kernels::widen_int8`, and the machine has the instructions of this file.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn widen_int8(stored: *const i8, values: *mut i16, count: usize) {
+    for i in (0..count).step_by(32) {
+        // SAFETY: `count` is a multiple of thirty-two, by the contract.
+        unsafe {
+            let bytes = _mm256_loadu_si256(stored.add(i).cast::<__m256i>());
+            _mm512_storeu_si512(values.add(i).cast(), _mm512_cvtepi8_epi16(bytes));
+        }
     }
 }

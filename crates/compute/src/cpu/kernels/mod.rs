@@ -17,10 +17,12 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod block;
+pub(super) mod int8;
 mod isa;
 pub(super) mod pack;
 mod portable;
 
+pub(super) use int8::Quantised;
 pub use isa::{Isa, MissingIsa, UnknownIsa};
 
 /// `c = a · b`, or `c += a · b` if `accumulate`, for one block; see [`Kernels::product`].
@@ -80,6 +82,8 @@ pub(super) struct Kernels {
     thin_f32: Thin<f32>,
     thin_bf16: Thin<u16>,
     widen: unsafe fn(stored: *const u16, values: *mut f32, count: usize),
+    product_int8: unsafe fn(product: Quantised, c: Target),
+    widen_int8: unsafe fn(stored: *const i8, values: *mut i16, count: usize),
 }
 
 /// Where a block of the output goes.
@@ -191,6 +195,29 @@ impl Kernels {
         assert_eq!(stored.len() % self.columns, 0, "this is a bug");
         // SAFETY: just checked; `self.columns` is a multiple of every kernel's vector.
         unsafe { (self.widen)(stored.as_ptr(), values.as_mut_ptr(), stored.len()) }
+    }
+
+    /// A block in integers: `c = scales · (a · b)`, or added to what is there.
+    ///
+    /// # Safety
+    /// `product.a` must be valid for reads of `self.rows` rows of `2 * pairs` values, `b` of
+    /// `2 * pairs * self.columns`, the scales of `self.rows` and `self.columns`; `c` as for
+    /// [`Self::product_rows`].
+    #[inline]
+    pub unsafe fn product_int8(&self, product: Quantised, c: Target) {
+        // SAFETY: by this function's contract, and `of` as above.
+        unsafe { (self.product_int8)(product, c) }
+    }
+
+    /// From eight to sixteen bits; whole panels of pairs, so a multiple of `2 * self.columns` values.
+    ///
+    /// # Panics
+    /// If the slices differ in length, or are no whole panels.
+    pub fn widen_int8(&self, stored: &[i8], values: &mut [i16]) {
+        assert_eq!(stored.len(), values.len(), "this is a bug");
+        assert_eq!(stored.len() % (2 * self.columns), 0, "this is a bug");
+        // SAFETY: just checked; twice `self.columns` is a multiple of every kernel's vector.
+        unsafe { (self.widen_int8)(stored.as_ptr(), values.as_mut_ptr(), stored.len()) }
     }
 
     /// The same as [`Self::product`] for slices: `a` is `[depth][self.rows]`, `b` `[depth][self.columns]`.

@@ -1,18 +1,24 @@
 //! Plain Rust for any processor: blocks of 4 × 8, which the compiler keeps in the sixteen registers of
 //! four values that the oldest x86-64 and every ARMv8 have.
 
-use super::{Isa, Kernels, Source, Target, block::block_products};
+use super::{
+    Isa, Kernels, Quantised, Source, Target,
+    block::block_products,
+    int8::{checked_depth, int8_product},
+};
 
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Portable,
     rows: ROWS,
     columns: COLUMNS,
-    depth: 256,
+    depth: checked_depth(256),
     product,
     product_rows,
     thin_f32,
     thin_bf16,
     widen,
+    product_int8,
+    widen_int8,
 };
 
 /// Four values that stand for a vector register.
@@ -83,5 +89,63 @@ unsafe fn widen(stored: *const u16, values: *mut f32, count: usize) {
     for i in (0..count).step_by(4) {
         // SAFETY: `count` is a multiple of four, by the contract.
         unsafe { store(values.add(i), load_bf16(stored.add(i))) };
+    }
+}
+
+/// Four sums, or four pairs of sixteen bits each.
+type Integers = [i32; 4];
+
+int8_product! {
+    features: [],
+    vectors: 2, lanes: 4, vector: Integers,
+    zero: no_sums, load: load_pairs, splat: splat_pair,
+    multiply_add: multiply_add_pairs, to_f32: to_f32,
+    load_f32: load, splat_f32: splat, multiply: multiply, add: add, store: store,
+}
+
+#[inline(always)]
+fn no_sums() -> Integers {
+    [0; 4]
+}
+
+/// # Safety
+/// `values` must be valid for reads of eight values.
+#[inline(always)]
+unsafe fn load_pairs(values: *const i16) -> Integers {
+    // SAFETY: by the contract.
+    unsafe { values.cast::<Integers>().read_unaligned() }
+}
+
+/// # Safety
+/// `pair` must be valid for reads of two values.
+#[inline(always)]
+unsafe fn splat_pair(pair: *const i16) -> Integers {
+    // SAFETY: by the contract.
+    unsafe { [pair.cast::<i32>().read_unaligned(); 4] }
+}
+
+#[inline(always)]
+fn multiply_add_pairs(sums: Integers, a: Integers, b: Integers) -> Integers {
+    let low = |pair: i32| i32::from(pair as i16);
+    let high = |pair: i32| pair >> 16;
+    std::array::from_fn(|i| sums[i] + low(a[i]) * low(b[i]) + high(a[i]) * high(b[i]))
+}
+
+#[inline(always)]
+fn to_f32(sums: Integers) -> Lanes {
+    sums.map(|sum| sum as f32)
+}
+
+#[inline(always)]
+fn multiply(a: Lanes, b: Lanes) -> Lanes {
+    std::array::from_fn(|lane| a[lane] * b[lane])
+}
+
+/// # Safety
+/// As `Kernels::widen_int8`.
+unsafe fn widen_int8(stored: *const i8, values: *mut i16, count: usize) {
+    for i in 0..count {
+        // SAFETY: by the contract.
+        unsafe { values.add(i).write(i16::from(stored.add(i).read())) };
     }
 }

@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Block, Isa, Kernels, Source, THIN_ROWS, Target};
+use super::{Block, Isa, Kernels, Quantised, Source, THIN_ROWS, Target};
 
 /// The tables under test, and a loud word about those that are not.
 fn tables() -> Vec<&'static Kernels> {
@@ -173,6 +173,64 @@ fn thin_products_read_f32_and_bf16_and_leave_the_rest_alone() {
                     }
                 }
                 assert_eq!(c, block, "{}: {rows} rows, {panels} panels", kernels.isa);
+            }
+        }
+    }
+}
+
+/// Integers are exact: the greatest there can be, at the greatest depth, do not overflow.
+#[test]
+fn products_of_integers_are_exact() {
+    let mut rng = StdRng::seed_from_u64(rand::rng().random());
+    for kernels in tables() {
+        for (pairs, extreme) in [(1, false), (33, false), (kernels.depth / 2, true)] {
+            let (rows, width) = (kernels.rows, kernels.columns);
+            let a: Vec<i16> = (0..rows * 2 * pairs)
+                .map(|_| {
+                    if extreme {
+                        -32_767
+                    } else {
+                        rng.random_range(-32_767..=32_767)
+                    }
+                })
+                .collect();
+            let stored: Vec<i8> = (0..2 * pairs * width)
+                .map(|_| {
+                    if extreme {
+                        -127
+                    } else {
+                        rng.random_range(-127..=127)
+                    }
+                })
+                .collect();
+            let mut b = vec![0; stored.len()];
+            kernels.widen_int8(&stored, &mut b);
+            let mut c = vec![0.0; rows * width];
+            let product = Quantised {
+                pairs,
+                a: Source {
+                    start: a.as_ptr(),
+                    stride: 2 * pairs,
+                },
+                a_scales: [0.5; 64].as_ptr(),
+                b: b.as_ptr(),
+                b_scales: [0.25; 64].as_ptr(),
+            };
+            let target = Target {
+                start: c.as_mut_ptr(),
+                stride: width,
+                accumulate: true,
+            };
+            // SAFETY: the vectors were made for these sizes.
+            unsafe { kernels.product_int8(product, target) };
+            for (i, found) in c.iter().enumerate() {
+                let sum: i64 = (0..2 * pairs)
+                    .map(|k| {
+                        let b = stored[(k / 2 * width + i % width) * 2 + k % 2];
+                        i64::from(a[i / width * 2 * pairs + k]) * i64::from(b)
+                    })
+                    .sum();
+                assert_eq!(*found, sum as f32 * 0.125, "{}: {pairs} pairs", kernels.isa);
             }
         }
     }

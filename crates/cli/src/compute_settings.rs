@@ -1,0 +1,98 @@
+//! How the engine computes: the `[compute]` part of the settings. `generate` and `edit`, which read no
+//! file, take it from the environment (`TINTYPE_COMPUTE__ISA`, `TINTYPE_COMPUTE__WEIGHTS`).
+
+use anyhow::Context;
+use figment::Figment;
+use figment::providers::Env;
+use serde::{Deserialize, Serialize};
+use tintype_engine::native::{DeviceOptions, Isa, WeightFormat};
+
+/// The `[compute]` part.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ComputeSettings {
+    /// `portable`, `avx2`, `avx512` or `amx`; the fastest of the machine when not given.
+    pub isa: Option<String>,
+    /// `exact`, `bf16` or `int8`; exact when not given.
+    pub weights: Option<String>,
+}
+
+impl ComputeSettings {
+    /// What the environment says.
+    ///
+    /// # Errors
+    /// A setting that does not exist or does not fit.
+    pub fn from_environment() -> anyhow::Result<Self> {
+        let figment = Figment::from(Env::prefixed("TINTYPE_COMPUTE__"));
+        let settings: Self = figment
+            .extract()
+            .map_err(|error| anyhow::anyhow!("TINTYPE_COMPUTE__…: {error}"))?;
+        settings.device_options()?;
+        Ok(settings)
+    }
+
+    /// The same for the engine.
+    ///
+    /// # Errors
+    /// Names that nobody has heard of, and an instruction set that this machine lacks.
+    pub fn device_options(&self) -> anyhow::Result<DeviceOptions> {
+        Ok(DeviceOptions {
+            isa: self.isa()?,
+            weights: self.weights()?,
+            ..DeviceOptions::default()
+        })
+    }
+
+    fn isa(&self) -> anyhow::Result<Option<Isa>> {
+        let Some(name) = &self.isa else {
+            return Ok(None);
+        };
+        let known: Isa = name.parse().context("compute.isa")?;
+        Ok(Some(known.checked().context("compute.isa")?))
+    }
+
+    fn weights(&self) -> anyhow::Result<WeightFormat> {
+        let Some(name) = &self.weights else {
+            return Ok(WeightFormat::default());
+        };
+        name.parse().context("compute.weights")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(isa: &str, weights: &str) -> anyhow::Result<DeviceOptions> {
+        let settings = ComputeSettings {
+            isa: Some(isa.to_owned()),
+            weights: Some(weights.to_owned()),
+        };
+        settings.device_options()
+    }
+
+    #[test]
+    fn names_are_understood_or_answered_with_what_there_is() {
+        let found = options("portable", "int8").expect("every machine has it");
+        assert_eq!(found.isa, Some(Isa::Portable));
+        assert_eq!(found.weights, WeightFormat::Int8);
+        let error = |isa, weights| format!("{:#}", options(isa, weights).expect_err("unknown"));
+        let isa = error("sse2", "exact");
+        assert!(
+            isa.contains("compute.isa: ") && isa.contains("portable, avx2"),
+            "{isa}"
+        );
+        let weights = error("portable", "fp4");
+        assert!(
+            weights.contains("compute.weights: ") && weights.contains("int8"),
+            "{weights}"
+        );
+        if !Isa::Amx.is_available() {
+            let missing = error("amx", "exact");
+            assert!(
+                missing.contains("cannot run \"amx\"; it has portable"),
+                "{missing}"
+            );
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The text of the eight-bit product, written once and compiled for each instruction set.
+//!
+//! Weights are eight-bit integers with a scale for each column, activations sixteen-bit integers with a
+//! scale for each row; both scales are of one chunk of the depth. Where a processor multiplies pairs of
+//! sixteen-bit integers (AVX2's `vpmaddwd`), sixteen bits of an activation cost what eight would, and no
+//! outlier among a row's activations drowns the others: 32,767 steps are enough for both.
+
+/// The greatest quantised activation. The sums cannot overflow: `MAX_DEPTH` products of this and 127
+/// stay below 2³¹.
+pub const MAX_ACTIVATION: f32 = 32_767.0;
+
+/// The greatest quantised weight.
+pub const MAX_WEIGHT: f32 = 127.0;
+
+/// The longest chunk of the depth.
+const MAX_DEPTH: usize = 512;
+
+// The sums of a chunk stay within 32 bits.
+const _: () = assert!(MAX_DEPTH as i64 * 32_767 * 127 < 1 << 31);
+
+/// A chunk's length, checked against what the sums can hold.
+pub const fn checked_depth(depth: usize) -> usize {
+    assert!(depth <= MAX_DEPTH && depth.is_multiple_of(2));
+    depth
+}
+
+/// An integer product, see `Kernels::product_int8`.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantised {
+    /// Half of the depth, rounded up: an odd one is filled up with zeros.
+    pub pairs: usize,
+    /// Rows of `2 * pairs` activations.
+    pub a: super::Source<i16>,
+    /// One for each row.
+    pub a_scales: *const f32,
+    /// `[pairs][columns][2]`
+    pub b: *const i16,
+    /// One for each column.
+    pub b_scales: *const f32,
+}
+
+/// Defines `product_int8` for a block of `ROWS` rows by `$vectors` vectors of `$lanes` values. The
+/// operations: `zero()` of integers, `load(*const i16)` of `$lanes` pairs, `splat(*const i16)` of one
+/// pair, `multiply_add(sum, a, b)` of pairs, `to_f32(sum)`; and those of f32 as in `block_products`.
+macro_rules! int8_product {
+    (
+        features: $features:tt,
+        vectors: $vectors:expr, lanes: $lanes:expr, vector: $integers:ty,
+        zero: $zero:path, load: $load:path, splat: $splat:path,
+        multiply_add: $multiply_add:path, to_f32: $to_f32:path,
+        load_f32: $load_f32:path, splat_f32: $splat_f32:path, multiply: $multiply:path,
+        add: $add:path, store: $store:path $(,)?
+    ) => {
+        $crate::cpu::kernels::block::with_features! { $features
+        /// # Safety
+        /// As `Kernels::product_int8`, and the machine has the instructions of this file.
+        unsafe fn product_int8(product: Quantised, c: Target) {
+            let Quantised { pairs, a, a_scales, b, b_scales } = product;
+            // SAFETY: all offsets into A stay below `(ROWS - 1) * a.stride + 2 * pairs`, into B below
+            // `2 * pairs * COLUMNS`, into the scales below `ROWS` and `COLUMNS`, into the output below
+            // `(ROWS - 1) * c.stride + COLUMNS`, as the contract allows.
+            unsafe {
+                let mut sums: [[$integers; $vectors]; ROWS] = [[$zero(); $vectors]; ROWS];
+                for pair in 0..pairs {
+                    let b = b.add(pair * 2 * COLUMNS);
+                    let columns: [$integers; $vectors] =
+                        std::array::from_fn(|v| $load(b.add(v * 2 * $lanes)));
+                    for row in 0..ROWS {
+                        let value = $splat(a.start.add(row * a.stride + 2 * pair));
+                        for v in 0..$vectors {
+                            sums[row][v] = $multiply_add(sums[row][v], value, columns[v]);
+                        }
+                    }
+                }
+                for row in 0..ROWS {
+                    let a_scale = $splat_f32(a_scales.add(row));
+                    for v in 0..$vectors {
+                        let scale = $multiply(a_scale, $load_f32(b_scales.add(v * $lanes)));
+                        let sum = $multiply($to_f32(sums[row][v]), scale);
+                        let target = c.start.add(row * c.stride + v * $lanes);
+                        let sum = if c.accumulate { $add($load_f32(target), sum) } else { sum };
+                        $store(target, sum);
+                    }
+                }
+            }
+        }}
+    };
+}
+
+pub(in crate::cpu::kernels) use int8_product;
