@@ -15,6 +15,9 @@ pub struct ComputeSettings {
     pub isa: Option<String>,
     /// `exact`, `bf16` or `int8`; exact when not given.
     pub weights: Option<String>,
+    /// Megabytes that the VAE's pictures may take. Where they would take more it works in strips:
+    /// slower, with the same result. Unbounded when not given.
+    pub vae_memory_mb: Option<u32>,
 }
 
 impl ComputeSettings {
@@ -39,6 +42,7 @@ impl ComputeSettings {
         Ok(DeviceOptions {
             isa: self.isa()?,
             weights: self.weights()?,
+            vae_memory_mb: self.vae_memory_mb,
             ..DeviceOptions::default()
         })
     }
@@ -67,6 +71,7 @@ mod tests {
         let settings = ComputeSettings {
             isa: Some(isa.to_owned()),
             weights: Some(weights.to_owned()),
+            vae_memory_mb: Some(512),
         };
         settings.device_options()
     }
@@ -76,6 +81,7 @@ mod tests {
         let found = options("portable", "int8").expect("every machine has it");
         assert_eq!(found.isa, Some(Isa::Portable));
         assert_eq!(found.weights, WeightFormat::Int8);
+        assert_eq!(found.vae_memory_mb, Some(512));
         let error = |isa, weights| format!("{:#}", options(isa, weights).expect_err("unknown"));
         let isa = error("sse2", "exact");
         assert!(

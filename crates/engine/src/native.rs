@@ -99,7 +99,8 @@ fn open(source: &ModelSource, options: DeviceOptions) -> Result<Pipeline, StartE
     let files = source.files()?;
     let device = options.open()?;
     let started = std::time::Instant::now();
-    let pipeline = Pipeline::open_in(options.dtype.precision(), &files, device.clone())?;
+    let pipeline = Pipeline::open_in(options.dtype.precision(), &files, device.clone())?
+        .with_vae_memory(options.vae_memory_bytes());
     tracing::info!(
         model.name = %pipeline.settings().name,
         device.name = device.name(),

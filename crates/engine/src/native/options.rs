@@ -84,9 +84,17 @@ pub struct DeviceOptions {
     pub isa: Option<Isa>,
     /// How the processor's device packs weights.
     pub weights: WeightFormat,
+    /// Megabytes that the VAE's pictures may take; it works in strips where they would take more, to the
+    /// same bits. `None` bounds nothing.
+    pub vae_memory_mb: Option<u32>,
 }
 
 impl DeviceOptions {
+    pub(super) fn vae_memory_bytes(self) -> Option<usize> {
+        self.vae_memory_mb
+            .map(|megabytes| (megabytes as usize) << 20)
+    }
+
     pub(super) fn open(self) -> Result<Arc<dyn Device>, StartError> {
         Ok(match self.device {
             DeviceKind::Auto | DeviceKind::Cpu => Arc::new(CpuDevice::with_options(CpuOptions {
