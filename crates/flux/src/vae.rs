@@ -123,9 +123,9 @@ impl Vae {
     }
 
     /// The same, with a bound on the memory of the pictures between its layers. Levels that would take
-    /// more are computed in strips: to the same bits, with about half as much again to compute, down
-    /// to about two pictures of the smallest number of channels. Without a bound nothing is computed
-    /// twice. Weights and the threads' buffers come on top.
+    /// more are computed in strips: to the same bits, in about twice the time, with little more than
+    /// the level's input and output in memory. That is the least; a smaller bound is not an error.
+    /// Weights and the threads' buffers come on top. Without a bound nothing is computed twice.
     #[must_use]
     pub fn within(mut self, memory_bytes: Option<usize>) -> Self {
         self.memory = memory_bytes.map_or(Memory::UNBOUNDED, |bytes| Memory { bytes });
