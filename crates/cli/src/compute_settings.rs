@@ -1,6 +1,8 @@
 //! How the engine computes: the `[compute]` part of the settings. `generate` and `edit`, which read no
 //! file, take it from the environment (`TINTYPE_COMPUTE__ISA`, `TINTYPE_COMPUTE__WEIGHTS`).
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use figment::Figment;
 use figment::providers::Env;
@@ -18,6 +20,11 @@ pub struct ComputeSettings {
     /// Megabytes that the VAE's pictures may take. Where they would take more it works in strips:
     /// slower, with the same result. Unbounded when not given.
     pub vae_memory_mb: Option<u32>,
+    /// Whether each thread is tied to a core of its own: for a machine that does nothing else.
+    pub pin: bool,
+    /// The folder where packed weights are kept, so that the next start need not read and pack them;
+    /// it grows as large as the packed models.
+    pub packed_cache: Option<PathBuf>,
 }
 
 impl ComputeSettings {
@@ -43,6 +50,8 @@ impl ComputeSettings {
             isa: self.isa()?,
             weights: self.weights()?,
             vae_memory_mb: self.vae_memory_mb,
+            pin: self.pin,
+            packed_cache: self.packed_cache.clone(),
             ..DeviceOptions::default()
         })
     }
@@ -72,6 +81,7 @@ mod tests {
             isa: Some(isa.to_owned()),
             weights: Some(weights.to_owned()),
             vae_memory_mb: Some(512),
+            ..ComputeSettings::default()
         };
         settings.device_options()
     }

@@ -76,7 +76,7 @@ impl NativeEngine {
         let stop = stopping.clone();
         let thread = std::thread::Builder::new()
             .name("tintype-device".to_owned())
-            .spawn(move || match open(&source, options) {
+            .spawn(move || match open(&source, &options) {
                 Ok(pipeline) => {
                     // Nobody listens only if `start` itself is gone: then there is nothing to do.
                     if opened.send(Ok(pipeline.settings().clone())).is_ok() {
@@ -95,11 +95,11 @@ impl NativeEngine {
     }
 }
 
-fn open(source: &ModelSource, options: DeviceOptions) -> Result<Pipeline, StartError> {
+fn open(source: &ModelSource, options: &DeviceOptions) -> Result<Pipeline, StartError> {
     let files = source.files()?;
     let device = options.open()?;
     let started = std::time::Instant::now();
-    let pipeline = Pipeline::open_in(options.dtype.precision(), &files, device.clone())?
+    let pipeline = Pipeline::open_with(&options.load_options(), &files, device.clone())?
         .with_vae_memory(options.vae_memory_bytes());
     tracing::info!(
         model.name = %pipeline.settings().name,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use tintype_compute::{CpuDevice, CpuOptions, Device, Isa, ReferenceDevice, WeightFormat};
-use tintype_flux::pipeline::{ModelFiles, Precision};
+use tintype_flux::pipeline::{LoadOptions, ModelFiles, Precision};
 
 use super::StartError;
 
@@ -72,7 +72,7 @@ impl Dtype {
 }
 
 /// How to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeviceOptions {
     /// What computes.
     pub device: DeviceKind,
@@ -87,21 +87,32 @@ pub struct DeviceOptions {
     /// Megabytes that the VAE's pictures may take; it works in strips where they would take more, to the
     /// same bits. `None` bounds nothing.
     pub vae_memory_mb: Option<u32>,
+    /// Whether each thread is tied to a core of its own (see [`CpuOptions::pin`]).
+    pub pin: bool,
+    /// The folder where packed weights are kept from start to start (see [`LoadOptions::packed_cache`]).
+    pub packed_cache: Option<PathBuf>,
 }
 
 impl DeviceOptions {
-    pub(super) fn vae_memory_bytes(self) -> Option<usize> {
+    pub(super) fn vae_memory_bytes(&self) -> Option<usize> {
         self.vae_memory_mb
             .map(|megabytes| (megabytes as usize) << 20)
     }
 
-    pub(super) fn open(self) -> Result<Arc<dyn Device>, StartError> {
+    pub(super) fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            precision: self.dtype.precision(),
+            packed_cache: self.packed_cache.clone(),
+        }
+    }
+
+    pub(super) fn open(&self) -> Result<Arc<dyn Device>, StartError> {
         Ok(match self.device {
             DeviceKind::Auto | DeviceKind::Cpu => Arc::new(CpuDevice::with_options(CpuOptions {
                 threads: self.threads,
                 isa: self.isa,
                 weights: self.weights,
-                ..CpuOptions::default()
+                pin: self.pin,
             })?),
             DeviceKind::Reference => Arc::new(ReferenceDevice),
         })
