@@ -82,7 +82,7 @@ impl Endpoint {
     /// Nothing is connected to here.
     ///
     /// # Errors
-    /// [`NoEndpoint`] when this machine cannot make such calls, or the address is none.
+    /// When this machine cannot make such calls, or the address is none.
     pub fn new(config: EndpointConfig) -> Result<Self, NoEndpoint> {
         // Fails when the process has one already, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
