@@ -332,7 +332,7 @@ pub struct Padding {
 
 impl Padding {
     /// The same on all four sides.
-    pub fn all(pixels: usize) -> Self {
+    pub const fn all(pixels: usize) -> Self {
         Self {
             top: pixels,
             bottom: pixels,

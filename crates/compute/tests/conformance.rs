@@ -5,6 +5,8 @@
 
 #[path = "conformance/attention.rs"]
 mod attention;
+#[path = "conformance/pictures.rs"]
+mod pictures;
 
 use std::sync::Arc;
 
@@ -108,6 +110,15 @@ impl Draw {
         Tensor::from_vec(shape, values.collect())
     }
 
+    fn norm(&mut self, groups: usize, channels: usize) -> GroupNorm {
+        GroupNorm {
+            groups,
+            weight: self.tensor(&[channels]),
+            bias: self.tensor(&[channels]),
+            eps: 1e-6,
+        }
+    }
+
     /// Values that bf16 holds exactly.
     fn halves(&mut self, shape: &[usize]) -> Tensor {
         let mut tensor = self.tensor(shape);
@@ -181,6 +192,7 @@ fn only(tensor: &Tensor, sample: usize) -> Tensor {
 }
 
 fn relative_rms(found: &Tensor, expected: &Tensor) -> f64 {
+    assert_eq!(found.shape(), expected.shape());
     let pairs = || found.data().iter().zip(expected.data());
     let error: f64 = pairs().map(|(f, e)| f64::from(f - e).powi(2)).sum();
     let power: f64 = pairs().map(|(_, e)| f64::from(*e).powi(2)).sum();

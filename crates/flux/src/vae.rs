@@ -55,24 +55,14 @@ impl Memory {
 /// A 3 × 3 convolution that keeps the size.
 const SAME: ConvGeometry = ConvGeometry {
     stride: 1,
-    padding: Padding {
-        top: 1,
-        bottom: 1,
-        left: 1,
-        right: 1,
-    },
+    padding: Padding::all(1),
     upsample: false,
 };
 
 /// A 1 × 1 convolution.
 const POINT: ConvGeometry = ConvGeometry {
     stride: 1,
-    padding: Padding {
-        top: 0,
-        bottom: 0,
-        left: 0,
-        right: 0,
-    },
+    padding: Padding::all(0),
     upsample: false,
 };
 

@@ -3,11 +3,12 @@
 
 use std::{ops::Range, slice::from_ref, sync::Arc};
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use tintype_compute::{
-    Activation, Conv2d, ConvGeometry, Convolution, CpuDevice, CpuOptions, Device, GroupNorm,
-    GroupSums, Isa, Normalisation, Padding, ReferenceDevice, Strip, Target, Tensor,
+    Activation, Conv2d, ConvGeometry, Convolution, Device, GroupSums, Normalisation, Padding,
+    ReferenceDevice, Strip, Target, Tensor,
 };
+
+use super::{Draw, f32_families, relative_rms};
 
 /// f32 carries 6e-8 a rounding. Sums of up to two thousand products in another order than the oracle's
 /// stay ten times below this; the transformations of Winograd's filtering, which multiply roundings by
@@ -19,12 +20,7 @@ const NORMALISED_TOLERANCE: f64 = 4e-6;
 
 const SAME: ConvGeometry = ConvGeometry {
     stride: 1,
-    padding: Padding {
-        top: 1,
-        bottom: 1,
-        left: 1,
-        right: 1,
-    },
+    padding: Padding::all(1),
     upsample: false,
 };
 
@@ -46,12 +42,7 @@ const HALVE: ConvGeometry = ConvGeometry {
 
 const POINT: ConvGeometry = ConvGeometry {
     stride: 1,
-    padding: Padding {
-        top: 0,
-        bottom: 0,
-        left: 0,
-        right: 0,
-    },
+    padding: Padding::all(0),
     upsample: false,
 };
 
@@ -78,53 +69,7 @@ const WALKS: [(usize, ConvGeometry); 6] = [
 
 /// One device for each instruction set and number of threads.
 fn devices() -> Vec<Arc<dyn Device>> {
-    let isas = Isa::ALL.into_iter().filter(|isa| {
-        if !isa.is_available() {
-            eprintln!("SKIPPED: this machine cannot run the {isa} device");
-        }
-        isa.is_available()
-    });
-    isas.flat_map(|isa| [1, 3].map(|threads| cpu(isa, threads)))
-        .collect()
-}
-
-fn cpu(isa: Isa, threads: usize) -> Arc<dyn Device> {
-    let options = CpuOptions {
-        threads,
-        isa: Some(isa),
-        ..CpuOptions::default()
-    };
-    Arc::new(CpuDevice::with_options(options).expect("it is available"))
-}
-
-/// Random tensors; every run draws others and names its seed on failure.
-struct Draw {
-    rng: StdRng,
-    seed: u64,
-}
-
-impl Draw {
-    fn new() -> Self {
-        let seed = rand::rng().random();
-        Self {
-            rng: StdRng::seed_from_u64(seed),
-            seed,
-        }
-    }
-
-    fn tensor(&mut self, shape: &[usize]) -> Tensor {
-        let values = (0..shape.iter().product()).map(|_| self.rng.random_range(-1.0..1.0));
-        Tensor::from_vec(shape, values.collect())
-    }
-
-    fn norm(&mut self, groups: usize, channels: usize) -> GroupNorm {
-        GroupNorm {
-            groups,
-            weight: self.tensor(&[channels]),
-            bias: self.tensor(&[channels]),
-            eps: 1e-6,
-        }
-    }
+    f32_families().concat()
 }
 
 /// A layer and what it is run on.
@@ -158,15 +103,6 @@ impl Case {
     fn run(&self, device: &dyn Device, residual: Option<&Tensor>) -> Tensor {
         device.conv2d(&self.layer(device), &self.input, residual)
     }
-}
-
-fn relative_rms(found: &Tensor, expected: &Tensor) -> f64 {
-    assert_eq!(found.shape(), expected.shape());
-    let pairs = || found.data().iter().zip(expected.data());
-    let error: f64 = pairs().map(|(f, e)| f64::from(f - e).powi(2)).sum();
-    let power: f64 = pairs().map(|(_, e)| f64::from(*e).powi(2)).sum();
-    assert!(found.data().iter().all(|v| v.is_finite()), "not finite");
-    (error / power.max(1e-30)).sqrt()
 }
 
 #[test]
