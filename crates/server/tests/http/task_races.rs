@@ -12,8 +12,11 @@ use crate::house::{DETAIL, House};
 const CANCEL: &str = "/v1/Task/Cancel";
 const KILL: &str = "/v1/Task/Kill";
 
-/// Tasks that are raced for.
+/// Tasks that are raced for at least.
 const TASKS: usize = 40;
+
+/// Tasks at most, until both ends are met: the worker wins nineteen races of twenty.
+const MOST_TASKS: usize = 1000;
 
 /// States of a life, about; a caller waits for one of them, so that all moments are met.
 const STATES: usize = 12;
@@ -50,8 +53,9 @@ async fn a_task_that_is_raced_for_has_one_end_and_the_answers_say_which() {
     let house = House::build().await;
     let (_worker, _engine) = house.worker();
     let mut rng = StdRng::seed_from_u64(12);
-    let mut stopped = 0;
-    for _ in 0..TASKS {
+    let (mut raced, mut stopped) = (0, 0);
+    while raced < TASKS || (raced < MOST_TASKS && [0, raced].contains(&stopped)) {
+        raced += 1;
         let token = house.submitted().await;
         let mut states = || rng.random_range(1..=STATES);
         let cancels = [states(), states()].map(|states| ask(&house, CANCEL, &token, states));
@@ -82,9 +86,9 @@ async fn a_task_that_is_raced_for_has_one_end_and_the_answers_say_which() {
             .filter(|event| matches!(event.kind, EventKind::Entered { state } if state.is_final()));
         assert_eq!(ends.count(), 1, "{history:?}");
     }
-    println!("{stopped} of {TASKS} were stopped");
+    println!("{stopped} of {raced} were stopped");
     assert!(
-        (1..TASKS).contains(&stopped),
+        (1..raced).contains(&stopped),
         "both ends are met: {stopped}"
     );
 }
