@@ -1,14 +1,12 @@
 //! `tintype doctor`: looks at everything that a service needs on this machine, and says what to do
 //! about what is wrong. It changes nothing, and may run beside a server.
 
-use std::path::PathBuf;
-
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
 use crate::data_folder::DataFolder;
-use crate::settings::{Overrides, Settings};
+use crate::settings::{ConfigFile, Overrides, Settings};
 
 mod engines;
 mod machine;
@@ -18,14 +16,8 @@ mod storage;
 /// The command line of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
-    /// Configuration file [default: tintype.toml here or in the data folder, if there is one].
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TINTYPE_CONFIG",
-        hide_env_values = true
-    )]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    file: ConfigFile,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -88,7 +80,7 @@ impl DoctorArguments {
     /// # Errors
     /// When something is wrong, or the settings cannot be read.
     pub fn run(self) -> anyhow::Result<()> {
-        let settings = Settings::load(self.config.as_deref(), self.overrides)?;
+        let settings = Settings::load(self.file.config.as_deref(), self.overrides)?;
         let findings = examine(&settings);
         if self.json {
             println!("{}", serde_json::to_string_pretty(&findings)?);
@@ -157,7 +149,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_wrong_and_has_advice() {
         let settings = Settings {
-            data: PathBuf::from("/proc/nothing/can/be/made/here"),
+            data: std::path::PathBuf::from("/proc/nothing/can/be/made/here"),
             model: "/nowhere".to_owned(),
             ..Settings::default()
         };

@@ -1,13 +1,11 @@
 //! `tintype moderation`: what the rules see in a prompt, and the rules that ship with the program.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use tintype_moderation::{BUILTIN_RULES, Match, Origin, RuleSet, Thresholds, Tolerance};
 
-use crate::settings::{Overrides, Settings};
+use crate::settings::{ConfigFile, Overrides, Settings};
 
 /// The command line of `moderation`.
 #[derive(Debug, Subcommand)]
@@ -28,14 +26,8 @@ pub struct CheckArguments {
     /// How much is let through: 0 (strictest) to 6.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=6))]
     tolerance: u8,
-    /// Configuration file [default: tintype.toml here or in the data folder, if there is one].
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TINTYPE_CONFIG",
-        hide_env_values = true
-    )]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    file: ConfigFile,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -85,7 +77,7 @@ impl ModerationCommand {
 
 impl CheckArguments {
     fn run(self) -> anyhow::Result<()> {
-        let settings = Settings::load(self.config.as_deref(), Overrides::default())?;
+        let settings = Settings::load(self.file.config.as_deref(), Overrides::default())?;
         let rules = settings.moderation.rule_set()?;
         let thresholds = settings.moderation.thresholds()?;
         let tolerance =

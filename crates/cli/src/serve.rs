@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::data_folder::DataFolder;
 use crate::greeting::Greeting;
 use crate::models::Models;
-use crate::settings::{Overrides, Settings};
+use crate::settings::{ConfigFile, Overrides, Settings};
 use crate::signals::Signals;
 use crate::{assembly, logs};
 
@@ -39,14 +38,8 @@ const RUNTIME_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct ServeArguments {
-    /// Configuration file [default: tintype.toml here or in the data folder, if there is one].
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TINTYPE_CONFIG",
-        hide_env_values = true
-    )]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    file: ConfigFile,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -97,7 +90,7 @@ impl ServeArguments {
     /// What keeps the service from starting, for the person at the terminal.
     pub fn run(self) -> anyhow::Result<()> {
         logs::start();
-        let settings = Settings::load(self.config.as_deref(), self.overrides)?;
+        let settings = Settings::load(self.file.config.as_deref(), self.overrides)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

@@ -139,6 +139,19 @@ impl Default for Settings {
     }
 }
 
+/// Which configuration file is read.
+#[derive(Debug, Args)]
+pub struct ConfigFile {
+    /// Configuration file [default: tintype.toml here or in the data folder, if there is one].
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TINTYPE_CONFIG",
+        hide_env_values = true
+    )]
+    pub config: Option<PathBuf>,
+}
+
 /// What came on the command line (or in the variable that `--help` names beside a flag).
 #[derive(Debug, Clone, Default, Args, Serialize)]
 pub struct Overrides {

@@ -12,20 +12,14 @@ use tintype_service::janitor::{Janitor, JanitorConfig, Removed, Report};
 use tintype_store::Mode;
 
 use crate::data_folder::DataFolder;
-use crate::settings::{Overrides, Settings};
+use crate::settings::{ConfigFile, Overrides, Settings};
 use crate::{administration, assembly};
 
 /// The command line of `tidy`.
 #[derive(Debug, Args)]
 pub struct TidyArguments {
-    /// Configuration file [default: tintype.toml here or in the data folder, if there is one].
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TINTYPE_CONFIG",
-        hide_env_values = true
-    )]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    file: ConfigFile,
     /// The folder of the service [default: ~/.local/share/tintype].
     #[arg(long, value_name = "DIR", env = "TINTYPE_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
@@ -51,7 +45,7 @@ impl TidyArguments {
             data: self.data,
             ..Overrides::default()
         };
-        let settings = Settings::load(self.config.as_deref(), overrides)?;
+        let settings = Settings::load(self.file.config.as_deref(), overrides)?;
         let data = DataFolder::existing(&settings.data)?;
         let service = assembly::service_beside(&data).await?;
         let config = JanitorConfig {

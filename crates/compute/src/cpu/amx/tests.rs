@@ -108,15 +108,16 @@ fn units() -> Vec<TileUnit> {
     units
 }
 
-/// The error's root mean square, relative to that of such products: `depth` products of values drawn
-/// from -1 to 1, and a half. (Relative to the values themselves, a single one near zero would be
-/// nothing but error.)
-fn relative_rms(found: &[f32], expected: &[f64], depth: usize) -> f64 {
+/// The error's root mean square is at most `tolerance`, relative to that of such products: `depth`
+/// products of values drawn from -1 to 1, and a half. (Relative to the values themselves, a single one
+/// near zero would be nothing but error.)
+fn assert_near(found: &[f32], expected: &[f64], depth: usize, tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len());
     let pairs = found.iter().zip(expected);
     let error: f64 = pairs.map(|(f, e)| (f64::from(*f) - e).powi(2)).sum();
     let power = depth as f64 / 9.0 + 0.25;
-    (error / (power * found.len() as f64)).sqrt()
+    let error = (error / (power * found.len() as f64)).sqrt();
+    assert!(error <= tolerance, "{what}: {error:e}");
 }
 
 fn widened(values: &[f32]) -> Vec<f64> {
@@ -154,16 +155,9 @@ fn bf16_products_are_exact_on_rounded_operands() {
         let plain = matrices.expected(widened, widened);
         for unit in units() {
             let found = matrices.product(unit, 1, &weight);
-            let error = relative_rms(&found, &expected, size[1]);
-            assert!(
-                error <= 1e-6,
-                "{size:?} on {unit:?}: {error:e} (seed {seed})"
-            );
-            let error = relative_rms(&found, &plain, size[1]);
-            assert!(
-                error <= 1e-2,
-                "{size:?} on {unit:?}: {error:e} (seed {seed})"
-            );
+            let what = format!("{size:?} on {unit:?} (seed {seed})");
+            assert_near(&found, &expected, size[1], 1e-6, &what);
+            assert_near(&found, &plain, size[1], 1e-2, &what);
             let threads = matrices.product(unit, 3, &weight);
             assert_eq!(found, threads, "{size:?} on {unit:?}: threads change bits");
         }
@@ -181,16 +175,9 @@ fn int8_products_are_exact_on_rounded_operands() {
         let plain = matrices.expected(widened, widened);
         for unit in units() {
             let found = matrices.product(unit, 1, &weight);
-            let error = relative_rms(&found, &expected, size[1]);
-            assert!(
-                error <= 1e-6,
-                "{size:?} on {unit:?}: {error:e} (seed {seed})"
-            );
-            let error = relative_rms(&found, &plain, size[1]);
-            assert!(
-                error <= 2e-2,
-                "{size:?} on {unit:?}: {error:e} (seed {seed})"
-            );
+            let what = format!("{size:?} on {unit:?} (seed {seed})");
+            assert_near(&found, &expected, size[1], 1e-6, &what);
+            assert_near(&found, &plain, size[1], 2e-2, &what);
         }
     }
 }
