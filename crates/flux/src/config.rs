@@ -4,18 +4,11 @@
 //! program does not know is refused with a reason. Defaults are those of the Python classes named at
 //! each struct (diffusers 0.42, transformers 5).
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use tintype_compute::Activation;
+use tintype_weights::config::{MAX_SIZE, activation, check, check_sizes, parse};
 
-/// Why a `config.json` was refused.
-#[derive(Debug, thiserror::Error)]
-#[error("config.json of the {component}: {reason}")]
-pub struct Error {
-    /// Which model.
-    pub component: &'static str,
-    /// What is wrong with it.
-    pub reason: String,
-}
+pub use tintype_weights::config::Error;
 
 /// `FluxTransformer2DModel`
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -361,67 +354,8 @@ impl ClipConfig {
     }
 }
 
-/// Deserialises a configuration whose `class_key`, if there is one, must name a known class.
-fn parse<T: DeserializeOwned>(
-    component: &'static str,
-    class_key: &str,
-    classes: &[&str],
-    json: &str,
-) -> Result<T, Error> {
-    let error = |reason: serde_json::Error| Error {
-        component,
-        reason: reason.to_string(),
-    };
-    let value: serde_json::Value = serde_json::from_str(json).map_err(error)?;
-    if let Some(class) = value.get(class_key).and_then(|class| class.as_str()) {
-        check(
-            component,
-            classes.contains(&class),
-            &format!(
-                "{class_key} is `{class}`; expected `{}`",
-                classes.join("` or `")
-            ),
-        )?;
-    }
-    serde_json::from_value(value).map_err(error)
-}
-
-/// No width of a model is above this; products of a few widths stay far from overflowing.
-const MAX_SIZE: usize = 1 << 20;
-
 /// No VAE has more levels: it would shrink a picture 32,768-fold.
 const MAX_LEVELS: usize = 16;
-
-fn check_sizes(component: &'static str, sizes: &[usize]) -> Result<(), Error> {
-    let fits = sizes.iter().all(|size| (1..=MAX_SIZE).contains(size));
-    let reason = format!("a size is 0 or above {MAX_SIZE}");
-    check(component, fits, &reason)
-}
-
-fn check(component: &'static str, holds: bool, reason: &str) -> Result<(), Error> {
-    if holds {
-        return Ok(());
-    }
-    Err(Error {
-        component,
-        reason: reason.to_owned(),
-    })
-}
-
-/// The names of transformers' `ACT2FN` that text encoders use.
-fn activation(component: &'static str, name: &str) -> Result<Activation, Error> {
-    match name {
-        "relu" => Ok(Activation::Relu),
-        "gelu" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
-        "quick_gelu" => Ok(Activation::QuickGelu),
-        "silu" | "swish" => Ok(Activation::Silu),
-        other => Err(Error {
-            component,
-            reason: format!("unknown activation `{other}`"),
-        }),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -13,4 +13,6 @@ pub mod size;
 pub mod t5;
 pub mod tokenizer;
 pub mod vae;
-pub mod weights;
+
+/// The models' weights, whose types stand in the signatures here.
+pub use tintype_weights as weights;

@@ -24,7 +24,7 @@ from scenes import COLUMN, ROW, held_out, random_format
 from tokenizer_files import CLIP_LENGTH, clip_tokenizer, t5_tokenizer
 from words import BACKGROUNDS, BETWEEN, CELLS, COLOUR_WORDS, COLOURS, EDITS, KEEP, OUTLINES, PATTERNS, RADIUS, SHAPE_WORDS, SHAPES, TINY
 
-STEPS, BATCH, RATE = 1200, 64, 4e-3  # the batch is each rank's
+STEPS, BATCH, RATE = 4000, 64, 4e-3  # the batch is each rank's
 WIDTH, POOLED = 128, 64
 CHECKPOINT = WORK / "text.pt"
 UNKNOWN = -100

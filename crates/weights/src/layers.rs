@@ -5,15 +5,19 @@ use tintype_compute::{Conv2d, ConvGeometry, Device, GroupNorm, Linear, Tensor};
 use super::{Error, Weights};
 
 /// Takes tensors by PyTorch's module names and packs them for one device.
-pub(crate) struct Loader<'a> {
+pub struct Loader<'a> {
+    /// Where they come from.
     pub weights: &'a mut Weights,
+    /// What they are packed for.
     pub device: &'a dyn Device,
 }
 
 /// Input and output width of a linear layer.
 #[derive(Clone, Copy)]
-pub(crate) struct Width {
+pub struct Width {
+    /// Features in.
     pub input: usize,
+    /// Features out.
     pub output: usize,
 }
 

@@ -10,7 +10,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use tintype_compute::{CpuDevice, CpuOptions, Device, Epilogue, Tensor, WeightFormat};
 
 use super::{super::layers::Width, PackedCache, Weights};
-use crate::weights::layers::Loader;
+use crate::layers::Loader;
 
 const WIDTH: Width = Width {
     input: 40,

@@ -1,11 +1,13 @@
-//! A model component's weights: one folder of safetensors files, taken tensor by tensor.
+//! A model component's files, whatever the model: weights taken tensor by tensor, layers made of them,
+//! and what all readers of `config.json` share.
 //!
 //! A model takes every tensor it needs by name and shape and then says [`Weights::finish`]. A tensor
 //! that is missing, has another shape, or is left over is an error that names it: a checkpoint of
 //! another architecture never loads by accident. Files are mapped, not read.
 
+pub mod config;
 mod generated;
-pub(crate) mod layers;
+pub mod layers;
 mod packed_cache;
 mod taken;
 
@@ -19,7 +21,6 @@ use std::{
 use safetensors::{SafeTensors, tensor::TensorInfo};
 use tintype_compute::MappedFile;
 
-use crate::config;
 use generated::Generator;
 use packed_cache::PackedCache;
 
