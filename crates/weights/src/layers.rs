@@ -45,16 +45,28 @@ impl Loader<'_> {
     /// Several linear layers over one input as a single one, their outputs side by side; each of
     /// `width`. Queries, keys and values are computed by one product this way.
     pub fn joined(&mut self, names: &[String], width: Width, bias: bool) -> Result<Linear, Error> {
-        let Width { input, output } = width;
+        let parts = names.iter().map(|name| (name.clone(), width.output));
+        self.stacked(&parts.collect::<Vec<_>>(), width.input, bias)
+    }
+
+    /// The same of layers whose outputs have widths of their own, `(name, features out)`: grouped-query
+    /// attention has fewer keys and values than queries.
+    pub fn stacked(
+        &mut self,
+        parts: &[(String, usize)],
+        input: usize,
+        bias: bool,
+    ) -> Result<Linear, Error> {
         let (mut taken, mut biases) = (Vec::new(), Vec::new());
-        for name in names {
+        for (name, output) in parts {
             let name_of_weight = format!("{name}.weight");
-            taken.push(self.weights.claim(&name_of_weight, &[output, input])?);
+            taken.push(self.weights.claim(&name_of_weight, &[*output, input])?);
             if bias {
-                biases.extend_from_slice(self.bias(name, output)?.data());
+                biases.extend_from_slice(self.bias(name, *output)?.data());
             }
         }
-        let bias = bias.then(|| Tensor::from_vec([names.len() * output], biases));
+        let bias = bias.then(|| Tensor::from_vec([biases.len()], biases));
+        let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
         let key = names.join(" ");
         let cache = self.weights.cache.as_ref();
         if let Some(kept) = cache.and_then(|c| c.layer(self.device, &key, bias.as_ref())) {

@@ -9,6 +9,7 @@ pub mod config;
 mod generated;
 pub mod layers;
 mod packed_cache;
+mod table;
 mod taken;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
     fs, io,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use safetensors::{SafeTensors, tensor::TensorInfo};
@@ -23,6 +25,7 @@ use tintype_compute::MappedFile;
 
 use generated::Generator;
 use packed_cache::PackedCache;
+pub use table::Table;
 
 /// Why a model component could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +133,8 @@ pub struct Weights {
 
 struct File {
     name: String,
-    bytes: Bytes,
+    /// A [`Table`] may outlive the rest.
+    bytes: Arc<Bytes>,
     /// Where the tensors' bytes begin.
     data_start: usize,
 }
@@ -218,7 +222,7 @@ impl Weights {
         let file = self.files.len();
         self.files.push(File {
             name,
-            bytes,
+            bytes: Arc::new(bytes),
             // The header is preceded by its length in eight bytes.
             data_start: header + 8,
         });

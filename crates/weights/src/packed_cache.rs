@@ -155,7 +155,7 @@ fn warn_unwritten(path: &Path, error: &io::Error) {
 
 /// What tells a file of weights from any other: its place, size and time, and its header.
 fn identity_of(file: &File) -> Option<String> {
-    let Bytes::Mapped(bytes) = &file.bytes else {
+    let Bytes::Mapped(bytes) = &*file.bytes else {
         return None;
     };
     let path = fs::canonicalize(&file.name).ok()?;

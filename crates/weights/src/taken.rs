@@ -37,6 +37,15 @@ impl Kind {
             _ => None,
         }
     }
+
+    /// Bytes that hold values of this type.
+    pub fn values(self, bytes: &[u8]) -> StoredValues<'_> {
+        match self {
+            Self::F32 => StoredValues::F32(bytes),
+            Self::F16 => StoredValues::F16(bytes),
+            Self::Bf16 => StoredValues::Bf16(bytes),
+        }
+    }
 }
 
 impl Weights {
@@ -102,12 +111,7 @@ impl Weights {
         match taken {
             Taken::Made(tensor) => StoredValues::Values(tensor.data()),
             Taken::Stored { file, bytes, kind } => {
-                let bytes = &self.files[*file].bytes.get()[bytes.clone()];
-                match kind {
-                    Kind::F32 => StoredValues::F32(bytes),
-                    Kind::F16 => StoredValues::F16(bytes),
-                    Kind::Bf16 => StoredValues::Bf16(bytes),
-                }
+                kind.values(&self.files[*file].bytes.get()[bytes.clone()])
             }
         }
     }

@@ -172,3 +172,31 @@ fn generated_weights_hold_what_is_asked_for() {
     assert_eq!(weights.take("a.bias", &[1]).expect("is made").data(), [0.0]);
     weights.finish().expect("nothing is left");
 }
+
+#[test]
+fn a_table_is_read_row_by_row_after_the_rest_is_gone() {
+    let folder = folder();
+    let values: Vec<f32> = (0..6_i8).map(f32::from).collect();
+    let halves = [0x00, 0x3c, 0x00, 0xc0].to_vec(); // 1, -2 as f16
+    write(
+        &folder.path().join("model.safetensors"),
+        &[
+            ("table", Dtype::F32, &[3, 2], f32s(&values)),
+            ("halves", Dtype::F16, &[2, 1], halves),
+        ],
+    );
+    let mut weights = Weights::open(folder.path()).expect("opens");
+    let error = weights.table("table", [2, 3]).expect_err("another shape");
+    assert!(error.to_string().contains("[3, 2]"), "{error}");
+    let mut weights = Weights::open(folder.path()).expect("opens");
+    let table = weights.table("table", [3, 2]).expect("is there");
+    let halves = weights.table("halves", [2, 1]).expect("is there");
+    weights.finish().expect("nothing is left");
+    table.release();
+    let device = tintype_compute::ReferenceDevice;
+    let rows = table.look_up(&device, &[2, 0, 2]);
+    assert_eq!(rows.shape(), [1, 3, 2]);
+    assert_eq!(rows.data(), [4.0, 5.0, 0.0, 1.0, 4.0, 5.0]);
+    assert_eq!(halves.look_up(&device, &[1]).data(), [-2.0]);
+    assert_eq!(table.matrix().to_tensor().data(), values);
+}
