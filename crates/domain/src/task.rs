@@ -290,6 +290,8 @@ pub struct Task {
     pub outputs: Vec<OutputFile>,
     /// What made them; `None` unless it succeeded.
     pub maker: Option<Maker>,
+    /// What the prompt was rewritten to, once it was; every attempt draws from the same.
+    pub upsampled_prompt: Option<String>,
     /// The folder of the outputs.
     pub output_folder: FileId,
     /// Where to report the end.

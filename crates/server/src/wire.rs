@@ -155,6 +155,9 @@ pub struct WireTask {
     pub enginename: String,
     /// The model that it made them with; `""` unless the task succeeded.
     pub modelname: String,
+    /// What the picture is drawn from in the place of `prompt`, if `promptUpsampling` asked for a
+    /// better one and this service made it; otherwise `""`.
+    pub upsampledprompt: String,
 }
 
 /// A final picture of a task.
@@ -255,6 +258,7 @@ impl WireTask {
             outputfolderid: task.output_folder.0,
             enginename,
             modelname,
+            upsampledprompt: task.upsampled_prompt.unwrap_or_default(),
             uuid,
         }
     }

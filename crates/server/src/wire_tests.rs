@@ -45,6 +45,7 @@ fn task_that_went_through(states: &[TaskState]) -> Task {
         cost_micros: 0,
         outputs: Vec::new(),
         maker: None,
+        upsampled_prompt: None,
         output_folder: FileId("6c1833f39da71e6175bf292b18779baf".to_owned()),
         callback_url: None,
         warnings: vec!["a remark that stays inside".to_owned()],

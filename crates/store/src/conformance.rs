@@ -64,6 +64,7 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         queue::a_release_gives_the_attempt_back,
         queue::a_stale_epoch_changes_nothing,
         queue::an_unknown_task_is_stale,
+        queue::the_first_rewriting_of_a_prompt_stays_through_all_attempts,
         life::a_life_in_full_leaves_every_event_and_time,
         life::a_failure_passes_through_the_last_states,
         life::a_completion_happens_once,

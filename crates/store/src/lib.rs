@@ -284,6 +284,15 @@ pub trait Store: Send + Sync + 'static {
     /// recorded, for states that other operations enter (queued, accepted, the final ones).
     async fn record(&self, progress: Vec<Progress>) -> Result<Vec<Fenced>, Error>;
 
+    /// Keeps what a claimed task's prompt was rewritten to, unless an earlier attempt has left one:
+    /// what is on record then comes back. `None` if the claim is stale; nothing changes then.
+    async fn keep_upsampled_prompt(
+        &self,
+        task: TaskId,
+        epoch: Epoch,
+        upsampled: String,
+    ) -> Result<Option<String>, Error>;
+
     /// Ends a claimed task: its last states, outcome and outputs in one transaction. The outcome
     /// decides, also for a task that was asked to stop.
     async fn complete(

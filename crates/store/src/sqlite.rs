@@ -200,6 +200,17 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn keep_upsampled_prompt(
+        &self,
+        task: TaskId,
+        epoch: Epoch,
+        upsampled: String,
+    ) -> Result<Option<String>, Error> {
+        self.writer
+            .run_often(move |batch| queue::keep_upsampled_prompt(batch, task, epoch, &upsampled))
+            .await
+    }
+
     async fn complete(
         &self,
         task: TaskId,

@@ -187,6 +187,7 @@ fn finished_task() -> Task {
             engine: "flux".to_owned(),
             model: "nano".to_owned(),
         }),
+        upsampled_prompt: None,
         output_folder: FileId("6c1833f39da71e6175bf292b18779baf".to_owned()),
         callback_url: None,
         warnings: Vec::new(),

@@ -189,9 +189,13 @@ impl Faults {
             return Err(full_disk());
         }
         let result = match operation {
-            "record" | "complete" | "release" | "expire" | "claim_webhooks" | "record_attempt" => {
-                self.write(call, full_disk).await
-            }
+            "record"
+            | "keep_upsampled_prompt"
+            | "complete"
+            | "release"
+            | "expire"
+            | "claim_webhooks"
+            | "record_attempt" => self.write(call, full_disk).await,
             _ => call.await,
         };
         self.changes.send_modify(|changes| *changes += 1);
@@ -301,6 +305,16 @@ impl Store for FaultyStore {
         self.faults
             .call("record", self.inner.record(progress))
             .await
+    }
+
+    async fn keep_upsampled_prompt(
+        &self,
+        task: TaskId,
+        epoch: Epoch,
+        upsampled: String,
+    ) -> Result<Option<String>, Error> {
+        let kept = self.inner.keep_upsampled_prompt(task, epoch, upsampled);
+        self.faults.call("keep_upsampled_prompt", kept).await
     }
 
     async fn complete(

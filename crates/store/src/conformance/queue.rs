@@ -116,8 +116,50 @@ async fn assert_fenced(bench: &Bench, claim: &Task) {
         assert_eq!(bench.complete(claim, outcome).await, Fenced::Stale);
     }
     assert_eq!(bench.release(claim).await, Fenced::Stale);
+    assert_eq!(keep(bench, claim, "too late").await, None);
     let now = bench.record(claim.id).await;
     assert_eq!(now, before);
+}
+
+/// What is on record of a rewriting after this claim has tried to keep one.
+async fn keep(bench: &Bench, claim: &Task, upsampled: &str) -> Option<String> {
+    let kept = bench
+        .store
+        .keep_upsampled_prompt(claim.id, claim.epoch, upsampled.to_owned());
+    kept.await.expect("keep_upsampled_prompt")
+}
+
+pub(super) async fn the_first_rewriting_of_a_prompt_stays_through_all_attempts(bench: &Bench) {
+    let first = bench.running().await;
+    assert_eq!(first.upsampled_prompt, None);
+    let kept = Some("a red circle at dawn".to_owned());
+    assert_eq!(keep(bench, &first, "a red circle at dawn").await, kept);
+    assert_eq!(
+        keep(bench, &first, "another").await,
+        kept,
+        "the first stays"
+    );
+    let history = bench.states_entered(first.id).await;
+    assert_eq!(
+        history,
+        [TaskState::Queued, TaskState::Accepted],
+        "no event"
+    );
+    bench.enter(&first, TaskState::Started, after(1)).await;
+    assert_eq!(bench.release(&first).await, Fenced::Applied);
+
+    let second = bench.claim(after(11)).await.remove(0);
+    assert_eq!(second.upsampled_prompt, kept);
+    assert_eq!(keep(bench, &first, "of a lost claim").await, None);
+    assert_eq!(keep(bench, &second, "of the second attempt").await, kept);
+    bench.reap(after(1_000)).await;
+    let third = bench.claim(after(1_001)).await.remove(0);
+    assert_eq!(third.upsampled_prompt, kept);
+    bench.complete(&third, success(&third)).await;
+    let ended = bench.detail(third.id).await;
+    assert_eq!(ended.upsampled_prompt, kept);
+    assert_eq!(ended.parameters, first.parameters, "what was asked stays");
+    assert_eq!(keep(bench, &third, "after the end").await, None);
 }
 
 pub(super) async fn a_task_out_of_attempts_ends_with_a_reason(bench: &Bench) {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_limits.sql"),
     include_str!("migrations/0007_output_ids.sql"),
     include_str!("migrations/0008_maker.sql"),
+    include_str!("migrations/0009_upsampled_prompt.sql"),
 ];
 
 /// The version that this program writes.

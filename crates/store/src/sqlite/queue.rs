@@ -118,6 +118,25 @@ fn record_of_claim(batch: &Batch<'_>, progress: &[Progress]) -> Result<Fenced, E
     Ok(Fenced::Applied)
 }
 
+/// Keeps what a claimed task's prompt was rewritten to; the first one stays.
+pub(super) fn keep_upsampled_prompt(
+    batch: &Batch<'_>,
+    task: TaskId,
+    epoch: Epoch,
+    upsampled: &str,
+) -> Result<Option<String>, Error> {
+    if Job::held(batch, task, epoch)?.is_none() {
+        return Ok(None);
+    }
+    let kept = batch
+        .prepare_cached(
+            "UPDATE job SET upsampled_prompt = coalesce(upsampled_prompt, ?2) WHERE task = ?1 \
+             RETURNING upsampled_prompt",
+        )?
+        .query_row((task.0, upsampled), |row| row.get(0))?;
+    Ok(Some(kept))
+}
+
 /// Ends a claimed task.
 pub(super) fn complete(
     batch: &Batch<'_>,

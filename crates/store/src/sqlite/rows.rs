@@ -16,7 +16,8 @@ pub(super) const TASK_COLUMNS: &str = "id, uuid, token, project, tool_owner, too
      parameters, output_folder, callback_url, warnings, state, epoch, cancel_requested, \
      created_at, accepted_at, preprocess_started_at, preprocess_ended_at, assigned_at, \
      started_at, ended_at, postprocess_started_at, postprocess_ended_at, cancelled_at, \
-     exit_code, debug_output, debug_error, cost_micros, engine_name, model_name";
+     exit_code, debug_output, debug_error, cost_micros, engine_name, model_name, \
+     upsampled_prompt";
 
 /// A task without its outputs, of [`TASK_COLUMNS`].
 pub(super) fn task(columns: &Columns<'_>) -> rusqlite::Result<Task> {
@@ -40,6 +41,7 @@ pub(super) fn task(columns: &Columns<'_>) -> rusqlite::Result<Task> {
         debug_error: columns.next()?,
         cost_micros: columns.next()?,
         maker: maker(columns)?,
+        upsampled_prompt: columns.next()?,
         outputs: Vec::new(),
     })
 }

@@ -115,6 +115,7 @@ fn queued(id: TaskId, task: NewTask, times: TaskTimes) -> Task {
         cost_micros: 0,
         outputs: Vec::new(),
         maker: None,
+        upsampled_prompt: None,
         output_folder: task.output_folder,
         callback_url: task.callback_url,
         warnings: task.warnings,
