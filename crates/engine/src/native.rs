@@ -99,8 +99,7 @@ fn open(source: &ModelSource, options: &DeviceOptions) -> Result<Pipeline, Start
     let files = source.files()?;
     let device = options.open()?;
     let started = std::time::Instant::now();
-    let pipeline = Pipeline::open_with(&options.load_options(), &files, device.clone())?
-        .with_vae_memory(options.vae_memory_bytes());
+    let pipeline = Pipeline::open_with(&options.load_options(), &files, device.clone())?;
     tracing::info!(
         model.name = %pipeline.settings().name,
         device.name = device.name(),

@@ -15,6 +15,7 @@
 //! reference only, never on what else stands in its batch.
 
 mod files;
+mod parts;
 mod preview;
 mod request;
 mod run;
@@ -26,19 +27,17 @@ use std::sync::Arc;
 
 use tintype_compute::Device;
 
-use crate::clip::ClipTextEncoder;
 use crate::config::{ClipConfig, T5Config, TransformerConfig, VaeConfig};
 use crate::latents::PATCH;
-use crate::mmdit::Mmdit;
 use crate::noise::NoiseType;
 use crate::schedule::{self, SchedulerConfig};
-use crate::t5::T5Encoder;
 use crate::tokenizer::{self, Tokenizer};
-use crate::vae::Vae;
 use crate::weights;
+use parts::Parts;
 use text_cache::TextCache;
 
 pub use files::ModelFiles;
+pub use parts::{LoadWatch, Loading, Residency};
 pub use request::{Item, MAX_PIXELS, MAX_SEQUENCE_LENGTH, MAX_STEPS, Request};
 pub use run::{Finished, Run, StageSeconds};
 pub use settings::{Kind, Settings};
@@ -90,6 +89,9 @@ pub enum Error {
         /// Why.
         source: weights::Error,
     },
+    /// Whoever watched a component load wants it no more.
+    #[error("loading was stopped")]
+    Stopped,
     /// A tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] tokenizer::Error),
@@ -142,22 +144,23 @@ pub struct LoadOptions {
     /// The folder where packed layers are kept, so that the next start neither reads the weights nor
     /// packs them; as large as the packed model. Trouble with it is a warning, never an error.
     pub packed_cache: Option<PathBuf>,
+    /// Which components are held at a time. Pictures are the same.
+    pub residency: Residency,
+    /// A bound on the memory of the VAE's pictures; see [`crate::vae::Vae::within`].
+    pub vae_memory_bytes: Option<usize>,
 }
 
-/// A loaded model on one device.
+/// A model on one device. Its components are loaded as [`LoadOptions::residency`] says.
 #[derive(Debug)]
 pub struct Pipeline {
     device: Arc<dyn Device>,
     text_cache: TextCache,
-    precision: Precision,
     settings: Settings,
     scheduler: SchedulerConfig,
     clip_tokenizer: Tokenizer,
-    clip: ClipTextEncoder,
     t5_tokenizer: Tokenizer,
-    t5: T5Encoder,
-    mmdit: Mmdit,
-    vae: Vae,
+    vae_config: VaeConfig,
+    parts: Parts,
 }
 
 impl Pipeline {
@@ -194,43 +197,50 @@ impl Pipeline {
         files: &ModelFiles,
         device: Arc<dyn Device>,
     ) -> Result<Self, Error> {
-        let precision = options.precision;
+        let pipeline = Self::prepare(options, files, device)?;
+        pipeline.load()?;
+        Ok(pipeline)
+    }
+
+    /// Reads everything small and loads no weights: they come with [`Pipeline::load`], or with the first
+    /// request that needs them.
+    ///
+    /// # Errors
+    /// Those of [`Pipeline::open`] that are not about weights.
+    pub fn prepare(
+        options: &LoadOptions,
+        files: &ModelFiles,
+        device: Arc<dyn Device>,
+    ) -> Result<Self, Error> {
         let plan = Plan::read(files)?;
-        let load = |component| -> Result<_, Error> {
-            let config = files.text(&format!("{component}/config.json"))?;
-            let mut weights = files.weights(component)?;
-            if precision == Precision::Bf16 {
-                weights = weights.rounded_to_bf16();
-            }
-            if let Some(folder) = &options.packed_cache {
-                weights = weights.with_packed_cache(folder, &*device);
-            }
-            Ok((config, weights))
-        };
-        let wrap = |component| move |source| Error::Component { component, source };
-        let (config, weights) = load("text_encoder")?;
-        let clip = ClipTextEncoder::load(&config, weights, device.clone())
-            .map_err(wrap("text_encoder"))?;
-        let (config, weights) = load("text_encoder_2")?;
-        let t5 =
-            T5Encoder::load(&config, weights, device.clone()).map_err(wrap("text_encoder_2"))?;
-        let (config, weights) = load("transformer")?;
-        let mmdit = Mmdit::load(&config, weights, device.clone()).map_err(wrap("transformer"))?;
-        let (config, weights) = load("vae")?;
-        let vae = Vae::load(&config, weights, device.clone()).map_err(wrap("vae"))?;
         Ok(Self {
-            device,
             text_cache: TextCache::default(),
-            precision,
             settings: plan.settings,
             scheduler: plan.scheduler,
             clip_tokenizer: plan.clip_tokenizer,
-            clip,
             t5_tokenizer: plan.t5_tokenizer,
-            t5,
-            mmdit,
-            vae,
+            vae_config: plan.vae,
+            parts: Parts::new(files.clone(), options.clone(), device.clone()),
+            device,
         })
+    }
+
+    /// Loads what is missing of a model that is held whole; of one that is not, nothing.
+    ///
+    /// # Errors
+    /// Those of [`Pipeline::open`]; [`Error::Stopped`] if its watch says so.
+    pub fn load(&self) -> Result<(), Error> {
+        self.parts.load()
+    }
+
+    /// Has `watch` told of all loads from now on, instead of whoever was told before.
+    pub fn watch_loads(&self, watch: Option<LoadWatch>) {
+        self.parts.watch(watch);
+    }
+
+    /// How often a component was loaded so far.
+    pub fn loads(&self) -> u64 {
+        self.parts.loads()
     }
 
     /// The same with another bound on what is kept of recent prompts; 0 keeps nothing. Pictures are the
@@ -247,13 +257,6 @@ impl Pipeline {
         self.text_cache.statistics()
     }
 
-    /// The same, with a bound on the memory of the VAE's pictures; see [`Vae::within`].
-    #[must_use]
-    pub fn with_vae_memory(mut self, bytes: Option<usize>) -> Self {
-        self.vae = self.vae.within(bytes);
-        self
-    }
-
     /// The model's own defaults.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -266,6 +269,7 @@ struct Plan {
     scheduler: SchedulerConfig,
     clip_tokenizer: Tokenizer,
     t5_tokenizer: Tokenizer,
+    vae: VaeConfig,
 }
 
 impl Plan {
@@ -308,6 +312,7 @@ impl Plan {
             scheduler,
             clip_tokenizer,
             t5_tokenizer,
+            vae,
         })
     }
 }

@@ -159,7 +159,10 @@ fn check_case(case: &str, device: Arc<dyn Device>) {
             let step = run.steps_done();
             assert!(error <= GREATEST_ERROR, "{label}: step {step} {error:e}");
         }
-        let psnr = psnr(&run.decode(), &file.tensor("picture"));
+        let psnr = psnr(
+            &run.decode().expect("it is loaded"),
+            &file.tensor("picture"),
+        );
         println!("{label}: {psnr:.1} dB");
         assert!(psnr >= LEAST_PSNR, "{label}: {psnr} dB");
     }

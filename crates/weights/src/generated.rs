@@ -40,6 +40,7 @@ impl Weights {
             tensors: BTreeMap::new(),
             rounded: false,
             cache: None,
+            watched: None,
             generator: Some(Generator(Box::new(make))),
         }
     }

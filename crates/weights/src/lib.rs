@@ -11,6 +11,7 @@ pub mod layers;
 mod packed_cache;
 mod table;
 mod taken;
+mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +27,8 @@ use tintype_compute::MappedFile;
 use generated::Generator;
 use packed_cache::PackedCache;
 pub use table::Table;
+use watch::Watched;
+pub use watch::{TakenBytes, Watch};
 
 /// Why a model component could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +117,9 @@ pub enum Error {
         /// The other file.
         second: String,
     },
+    /// Whoever watched it load wants it no more.
+    #[error("loading was stopped")]
+    Stopped,
     /// The component's config.json does not describe a model that this program knows.
     #[error(transparent)]
     Config(#[from] config::Error),
@@ -129,6 +135,8 @@ pub struct Weights {
     generator: Option<Generator>,
     /// Layers that an earlier start has packed, or that this one keeps.
     cache: Option<PackedCache>,
+    /// Who watches.
+    watched: Option<Watched>,
 }
 
 struct File {
@@ -200,6 +208,7 @@ impl Weights {
             rounded: false,
             generator: None,
             cache: None,
+            watched: None,
         };
         for (name, bytes) in files {
             weights.add_file(name, bytes)?;

@@ -61,6 +61,10 @@ impl Weights {
 
     /// Takes a tensor and leaves it where it lies. Fails as [`Weights::take`] does.
     pub(super) fn claim(&mut self, name: &str, shape: &[usize]) -> Result<Taken, Error> {
+        if let Some(watched) = &mut self.watched {
+            let entry = self.tensors.get(name).map(|entry| entry.info.data_offsets);
+            watched.tell(entry.map_or(0, |(start, end)| end - start))?;
+        }
         if let Some(generator) = &mut self.generator {
             return Ok(Taken::Made(generator.make(name, shape)));
         }

@@ -94,7 +94,7 @@ pub struct DeviceOptions {
 }
 
 impl DeviceOptions {
-    pub(super) fn vae_memory_bytes(&self) -> Option<usize> {
+    fn vae_memory_bytes(&self) -> Option<usize> {
         self.vae_memory_mb
             .map(|megabytes| (megabytes as usize) << 20)
     }
@@ -103,6 +103,8 @@ impl DeviceOptions {
         LoadOptions {
             precision: self.dtype.precision(),
             packed_cache: self.packed_cache.clone(),
+            vae_memory_bytes: self.vae_memory_bytes(),
+            ..LoadOptions::default()
         }
     }
 

@@ -14,18 +14,20 @@ use tintype_compute::Tensor;
 use crate::picture;
 
 use super::Run;
+use super::run::decode_cells;
 
 impl Run<'_> {
     /// The pictures as the latest step sees them, none of their sides longer than `longest`
-    /// pixels; nothing before the first step.
+    /// pixels; nothing before the first step, nor where the VAE is not held beside the transformer.
     pub fn preview(&self, longest: u32) -> Option<Vec<RgbImage>> {
         let (latents, velocity) = (self.latents(), self.latest_velocity()?);
+        let vae = self.vae_for_preview()?;
         let sigma = self.sigmas()[self.steps_done()];
         let clean = latents.data().iter().zip(velocity.data());
         let clean = clean.map(|(x, v)| x - sigma * v).collect();
         let clean = self.to_cells(&Tensor::from_vec(latents.shape().to_vec(), clean));
         let cells = longest as usize / self.cell_pixels();
-        let pixels = self.decode_cells(shrink(&clean, cells.max(1)));
+        let pixels = decode_cells(&vae, shrink(&clean, cells.max(1)));
         Some(picture::from_tensor(&pixels))
     }
 }

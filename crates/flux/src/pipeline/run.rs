@@ -1,16 +1,18 @@
 //! The sampler: one request on its way from noise to pictures.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use image::RgbImage;
 use tintype_compute::{RopeTable, Tensor};
 
 use crate::latents::{self, PATCH, Role};
-use crate::mmdit::Condition;
+use crate::mmdit::{Condition, Mmdit};
 use crate::noise::Generator;
 use crate::picture;
 use crate::schedule::euler_step;
 use crate::size::Size;
+use crate::vae::Vae;
 
 use super::request::Resolved;
 use super::text_cache::Encoded;
@@ -42,6 +44,7 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Run<'a> {
     pipeline: &'a Pipeline,
+    mmdit: Arc<Mmdit>,
     size: Size,
     /// One for each step, and a final 0.
     sigmas: Vec<f32>,
@@ -78,7 +81,9 @@ impl Pipeline {
         let mut seconds = StageSeconds::default();
         let started = Instant::now();
         let reference_size = self.reference_size(request)?;
-        let reference = reference_size.map(|size| self.encode_references(request, size));
+        let reference = reference_size
+            .map(|size| self.encode_references(request, size))
+            .transpose()?;
         seconds.encode = started.elapsed().as_secs_f64();
 
         let grid = self.grid(request.size);
@@ -87,14 +92,20 @@ impl Pipeline {
             .sigmas(resolved.steps as usize, grid.rows * grid.columns);
         let started = Instant::now();
         let prompts: Vec<&str> = request.items.iter().map(|i| i.prompt.as_str()).collect();
-        let positive = self.guide(&prompts, &sigmas, resolved)?;
+        // All prompts are read before the transformer comes: both need not be in memory together.
+        let tokens = resolved.max_sequence_length;
+        let positive = self.read(&prompts, tokens)?;
         let negative = if resolved.true_cfg > 1.0 {
             let text = request.negative_prompt.as_deref().unwrap_or("");
-            let guide = self.guide(&vec![text; prompts.len()], &sigmas, resolved)?;
-            Some((guide, resolved.true_cfg))
+            Some(self.read(&vec![text; prompts.len()], tokens)?)
         } else {
             None
         };
+        self.parts.prompts_are_read();
+        let mmdit = self.parts.mmdit()?;
+        let guide = |encoded| guide(&mmdit, &encoded, &sigmas, resolved);
+        let positive = guide(positive);
+        let negative = negative.map(|encoded| (guide(encoded), resolved.true_cfg));
         seconds.text = started.elapsed().as_secs_f64();
 
         let text_ids = latents::text_ids(resolved.max_sequence_length);
@@ -108,7 +119,8 @@ impl Pipeline {
             latents: self.draw_noise(request, grid),
             velocity: None,
             reference,
-            rope: self.mmdit.rope(&text_ids, &image_ids),
+            rope: mmdit.rope(&text_ids, &image_ids),
+            mmdit,
             sigmas,
             done: 0,
             positive,
@@ -148,46 +160,35 @@ impl Pipeline {
     }
 
     /// The references' tokens: (batch, reference tokens, 4 * channels).
-    fn encode_references(&self, request: &Request, size: Size) -> Tensor {
+    fn encode_references(&self, request: &Request, size: Size) -> Result<Tensor, Error> {
         let pictures: Vec<RgbImage> = request
             .items
             .iter()
             .filter_map(|item| item.reference.as_ref())
             .map(|picture| picture::resize(picture, size))
             .collect();
-        let mut latents = self.vae.encode(&picture::to_tensor(&pictures));
+        let vae = self.parts.vae()?;
+        let mut latents = vae.encode(&picture::to_tensor(&pictures));
         for value in latents.data_mut() {
-            *value = (*value - self.vae.shift_factor) * self.vae.scaling_factor;
+            *value = (*value - vae.shift_factor) * vae.scaling_factor;
         }
-        latents::pack(&latents)
+        Ok(latents::pack(&latents))
     }
 
-    /// Both text encoders and all that depends on prompt and step alone.
-    fn guide(&self, prompts: &[&str], sigmas: &[f32], resolved: Resolved) -> Result<Guide, Error> {
-        let tokens = resolved.max_sequence_length;
-        let Encoded { text, pooled } = self
-            .text_cache
-            .look_up(prompts, tokens, |prompts| self.encode(prompts, tokens))?;
-        // diffusers hands the transformer (1000 sigma) / 1000, in f32.
-        let timesteps: Vec<f32> = sigmas[..sigmas.len() - 1]
-            .iter()
-            .map(|sigma| sigma * 1000.0 / 1000.0)
-            .collect();
-        Ok(Guide {
-            text: self.mmdit.embed_text(&text),
-            conditions: self
-                .mmdit
-                .conditions(&timesteps, Some(resolved.guidance), &pooled),
-        })
+    /// What both text encoders make of the prompts.
+    fn read(&self, prompts: &[&str], tokens: usize) -> Result<Encoded, Error> {
+        self.text_cache
+            .look_up(prompts, tokens, |prompts| self.encode(prompts, tokens))
     }
 
     /// What both text encoders make of each prompt.
     fn encode(&self, prompts: &[&str], tokens: usize) -> Result<Vec<Encoded>, Error> {
         let t5_ids = encode_all(prompts, |text| self.t5_tokenizer.encode(text, tokens))?;
-        let text = self.t5.forward(&t5_ids, prompts.len());
+        let encoders = self.parts.text()?;
+        let text = encoders.t5.forward(&t5_ids, prompts.len());
         let length = self.clip_tokenizer.clip_length();
         let clip_ids = encode_all(prompts, |text| self.clip_tokenizer.encode(text, length))?;
-        let pooled = self.clip.forward_pooled(&clip_ids, prompts.len());
+        let pooled = encoders.clip.forward_pooled(&clip_ids, prompts.len());
         let one = |tensor: &Tensor, sample| {
             let mut shape = tensor.shape().to_vec();
             shape[0] = 1;
@@ -202,14 +203,16 @@ impl Pipeline {
 
     /// Every picture's own noise, packed: (batch, tokens, 4 * channels).
     fn draw_noise(&self, request: &Request, grid: Grid) -> Tensor {
-        let channels = self.vae.config().latent_channels;
+        let channels = self.vae_config.latent_channels;
         let (height, width) = (grid.rows * PATCH, grid.columns * PATCH);
         let tokens: Vec<f32> = request
             .items
             .iter()
             .flat_map(|item| {
-                let noise = Generator::new(item.seed)
-                    .normal(channels * height * width, self.precision.noise_type());
+                let noise = Generator::new(item.seed).normal(
+                    channels * height * width,
+                    self.parts.precision().noise_type(),
+                );
                 latents::pack_planes(&noise, channels, height, width)
             })
             .collect();
@@ -226,11 +229,24 @@ impl Pipeline {
 
     /// How many tokens a picture has each way.
     fn grid(&self, size: Size) -> Grid {
-        let token_pixels = self.vae.config().downscale() * PATCH;
+        let token_pixels = self.vae_config.downscale() * PATCH;
         Grid {
             rows: size.height as usize / token_pixels,
             columns: size.width as usize / token_pixels,
         }
+    }
+}
+
+/// All that depends on prompt and step alone.
+fn guide(mmdit: &Mmdit, encoded: &Encoded, sigmas: &[f32], resolved: Resolved) -> Guide {
+    // diffusers hands the transformer (1000 sigma) / 1000, in f32.
+    let timesteps: Vec<f32> = sigmas[..sigmas.len() - 1]
+        .iter()
+        .map(|sigma| sigma * 1000.0 / 1000.0)
+        .collect();
+    Guide {
+        text: mmdit.embed_text(&encoded.text),
+        conditions: mmdit.conditions(&timesteps, Some(resolved.guidance), &encoded.pooled),
     }
 }
 
@@ -326,7 +342,7 @@ impl Run<'_> {
     }
 
     fn ask(&self, guide: &Guide) -> Tensor {
-        let mmdit = &self.pipeline.mmdit;
+        let mmdit = &self.mmdit;
         let condition = &guide.conditions[self.done];
         match &self.reference {
             None => mmdit.denoise(&self.latents, &guide.text, condition, &self.rope),
@@ -340,13 +356,22 @@ impl Run<'_> {
     }
 
     /// Decodes the latents as they are: `(batch, height, width, 3)` around [-1, 1].
-    pub fn decode(&self) -> Tensor {
-        self.decode_cells(self.to_cells(&self.latents))
+    ///
+    /// # Errors
+    /// Those of loading the VAE, where it is not there.
+    pub fn decode(&self) -> Result<Tensor, Error> {
+        let vae = self.pipeline.parts.vae()?;
+        Ok(decode_cells(&vae, self.to_cells(&self.latents)))
     }
 
     /// Pixels of a latent cell each way.
     pub(super) fn cell_pixels(&self) -> usize {
-        self.pipeline.vae.config().downscale()
+        self.pipeline.vae_config.downscale()
+    }
+
+    /// The VAE, where it is held beside the transformer.
+    pub(super) fn vae_for_preview(&self) -> Option<Arc<Vae>> {
+        self.pipeline.parts.vae_for_preview()
     }
 
     /// Tokens as the VAE sees them: (batch, height / f, width / f, channels).
@@ -355,20 +380,11 @@ impl Run<'_> {
         latents::unpack(tokens, grid.rows * PATCH, grid.columns * PATCH)
     }
 
-    /// Decodes (batch, height / f, width / f, channels), scaled as the transformer has them.
-    pub(super) fn decode_cells(&self, mut cells: Tensor) -> Tensor {
-        let vae = &self.pipeline.vae;
-        for value in cells.data_mut() {
-            *value = *value / vae.scaling_factor + vae.shift_factor;
-        }
-        vae.decode(&cells)
-    }
-
     /// Decodes the pictures.
     ///
     /// # Errors
-    /// [`Error::Rejected`] if steps are left.
-    pub fn finish(mut self) -> Result<Finished, Error> {
+    /// [`Error::Rejected`] if steps are left; those of loading the VAE, where it is not there.
+    pub fn finish(self) -> Result<Finished, Error> {
         if !self.is_done() {
             return Err(Error::Rejected(format!(
                 "the run has {} steps left",
@@ -376,11 +392,20 @@ impl Run<'_> {
             )));
         }
         let started = Instant::now();
-        let pictures = picture::from_tensor(&self.decode());
-        self.seconds.decode = started.elapsed().as_secs_f64();
-        Ok(Finished {
-            pictures,
-            seconds: self.seconds,
-        })
+        let cells = self.to_cells(&self.latents);
+        let (parts, mut seconds) = (&self.pipeline.parts, self.seconds);
+        // The VAE may need the transformer's place.
+        drop(self);
+        let pictures = picture::from_tensor(&decode_cells(&*parts.vae()?, cells));
+        seconds.decode = started.elapsed().as_secs_f64();
+        Ok(Finished { pictures, seconds })
     }
+}
+
+/// Decodes (batch, height / f, width / f, channels), scaled as the transformer has them.
+pub(super) fn decode_cells(vae: &Vae, mut cells: Tensor) -> Tensor {
+    for value in cells.data_mut() {
+        *value = *value / vae.scaling_factor + vae.shift_factor;
+    }
+    vae.decode(&cells)
 }

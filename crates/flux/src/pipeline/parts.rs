@@ -1,0 +1,244 @@
+//! A pipeline's components: loaded when they are asked for, and dropped when others need the memory.
+//!
+//! How many are held at a time is a matter of memory alone ([`Residency`]): a component computes the same
+//! bits whenever it was loaded.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tintype_compute::Device;
+
+use crate::clip::ClipTextEncoder;
+use crate::mmdit::Mmdit;
+use crate::t5::T5Encoder;
+use crate::vae::Vae;
+use crate::weights::{self, TakenBytes, Weights};
+
+use super::{Error, LoadOptions, ModelFiles, Precision};
+
+/// Which of a model's components are in memory at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub enum Residency {
+    /// All of them, all the time.
+    #[default]
+    Resident,
+    /// Text encoders, or transformer and VAE: the first are loaded for a prompt that is not among the
+    /// recent ones, and go before the others come.
+    TextApart,
+    /// Text encoders, transformer or VAE. There are no previews: they take the VAE.
+    OneByOne,
+}
+
+/// A component that is being loaded, and how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loading {
+    /// `transformer`, `vae`, `text_encoder` or `text_encoder_2`.
+    pub component: &'static str,
+    /// Bytes of its weights that were taken, and of all of them.
+    pub bytes: TakenBytes,
+}
+
+/// Is told of every tensor that is loaded; [`ControlFlow::Break`] stops the load, which then fails with
+/// [`Error::Stopped`] and leaves nothing half loaded.
+pub type LoadWatch = Arc<dyn Fn(Loading) -> ControlFlow<()> + Send + Sync>;
+
+/// Both text encoders: no prompt needs only one.
+#[derive(Debug)]
+pub(super) struct TextEncoders {
+    pub clip: ClipTextEncoder,
+    pub t5: T5Encoder,
+}
+
+/// The components, each in memory or not.
+pub(super) struct Parts {
+    files: ModelFiles,
+    options: LoadOptions,
+    device: Arc<dyn Device>,
+    watch: Mutex<Option<LoadWatch>>,
+    loads: AtomicU64,
+    text: Slot<TextEncoders>,
+    mmdit: Slot<Mmdit>,
+    vae: Slot<Vae>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("options", &self.options)
+            .field("text", &self.text.is_loaded())
+            .field("transformer", &self.mmdit.is_loaded())
+            .field("vae", &self.vae.is_loaded())
+            .finish()
+    }
+}
+
+impl Parts {
+    /// Nothing is loaded yet.
+    pub fn new(files: ModelFiles, options: LoadOptions, device: Arc<dyn Device>) -> Self {
+        Self {
+            files,
+            options,
+            device,
+            watch: Mutex::default(),
+            loads: AtomicU64::new(0),
+            text: Slot::default(),
+            mmdit: Slot::default(),
+            vae: Slot::default(),
+        }
+    }
+
+    pub fn precision(&self) -> Precision {
+        self.options.precision
+    }
+
+    pub fn residency(&self) -> Residency {
+        self.options.residency
+    }
+
+    /// Components that were loaded so far, each time they were.
+    pub fn loads(&self) -> u64 {
+        self.loads.load(Ordering::Relaxed)
+    }
+
+    /// From now on this one is told of loads.
+    pub fn watch(&self, watch: Option<LoadWatch>) {
+        *lock(&self.watch) = watch;
+    }
+
+    /// Loads everything, if everything is held at a time.
+    pub fn load(&self) -> Result<(), Error> {
+        if self.residency() == Residency::Resident {
+            self.text()?;
+            self.mmdit()?;
+            self.vae()?;
+        }
+        Ok(())
+    }
+
+    /// The text encoders. Where they are held apart, [`Self::prompts_are_read`] lets go of them.
+    pub fn text(&self) -> Result<Arc<TextEncoders>, Error> {
+        match self.residency() {
+            Residency::Resident => {}
+            Residency::TextApart => self.mmdit.drop_it(),
+            Residency::OneByOne => {
+                self.mmdit.drop_it();
+                self.vae.drop_it();
+            }
+        }
+        self.text.get(|| {
+            let device = || self.device.clone();
+            let clip = self.load_one("text_encoder", |config, weights| {
+                ClipTextEncoder::load(config, weights, device())
+            })?;
+            let t5 = self.load_one("text_encoder_2", |config, weights| {
+                T5Encoder::load(config, weights, device())
+            })?;
+            Ok(TextEncoders { clip, t5 })
+        })
+    }
+
+    /// All prompts of a request are encoded.
+    pub fn prompts_are_read(&self) {
+        if self.residency() != Residency::Resident {
+            self.text.drop_it();
+        }
+    }
+
+    /// The transformer.
+    pub fn mmdit(&self) -> Result<Arc<Mmdit>, Error> {
+        if self.residency() == Residency::OneByOne {
+            self.vae.drop_it();
+        }
+        self.mmdit.get(|| {
+            self.load_one("transformer", |config, weights| {
+                Mmdit::load(config, weights, self.device.clone())
+            })
+        })
+    }
+
+    /// The VAE.
+    pub fn vae(&self) -> Result<Arc<Vae>, Error> {
+        if self.residency() == Residency::OneByOne {
+            self.mmdit.drop_it();
+        }
+        self.vae.get(|| {
+            let vae = self.load_one("vae", |config, weights| {
+                Vae::load(config, weights, self.device.clone())
+            })?;
+            Ok(vae.within(self.options.vae_memory_bytes))
+        })
+    }
+
+    /// The VAE for a preview: nothing where it would have to push the transformer out.
+    pub fn vae_for_preview(&self) -> Option<Arc<Vae>> {
+        match self.residency() {
+            Residency::OneByOne => None,
+            Residency::Resident | Residency::TextApart => self.vae().ok(),
+        }
+    }
+
+    fn load_one<T>(
+        &self,
+        component: &'static str,
+        load: impl FnOnce(&str, Weights) -> Result<T, weights::Error>,
+    ) -> Result<T, Error> {
+        let config = self.files.text(&format!("{component}/config.json"))?;
+        let loaded = load(&config, self.weights(component)?);
+        let loaded = loaded.map_err(|source| match source {
+            weights::Error::Stopped => Error::Stopped,
+            source => Error::Component { component, source },
+        })?;
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        Ok(loaded)
+    }
+
+    fn weights(&self, component: &'static str) -> Result<Weights, Error> {
+        let mut weights = self.files.weights(component)?;
+        if self.precision() == Precision::Bf16 {
+            weights = weights.rounded_to_bf16();
+        }
+        if let Some(watch) = lock(&self.watch).clone() {
+            weights = weights.watched(Arc::new(move |bytes| watch(Loading { component, bytes })));
+        }
+        if let Some(folder) = &self.options.packed_cache {
+            weights = weights.with_packed_cache(folder, &*self.device);
+        }
+        Ok(weights)
+    }
+}
+
+/// A component that is in memory or not. A run that uses one keeps it until it is done with it.
+struct Slot<T>(Mutex<Option<Arc<T>>>);
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Slot<T> {
+    fn get(&self, load: impl FnOnce() -> Result<T, Error>) -> Result<Arc<T>, Error> {
+        let mut held = lock(&self.0);
+        if let Some(held) = &*held {
+            return Ok(held.clone());
+        }
+        let loaded = Arc::new(load()?);
+        *held = Some(loaded.clone());
+        Ok(loaded)
+    }
+
+    fn drop_it(&self) {
+        let held = lock(&self.0).take();
+        drop(held);
+    }
+
+    fn is_loaded(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+}
+
+/// Every change is one assignment: a panic leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

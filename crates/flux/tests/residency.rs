@@ -1,0 +1,115 @@
+//! Which components are held at a time changes no picture, and none is loaded without need.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use image::RgbImage;
+use tintype_compute::CpuDevice;
+use tintype_flux::pipeline::{Error, LoadOptions, ModelFiles, Pipeline, Request, Residency};
+use tintype_flux::size::Size;
+
+fn open(case: &str, residency: Residency) -> Pipeline {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let files = ModelFiles::Directory(folder.join(case).join("model"));
+    let options = LoadOptions {
+        residency,
+        ..LoadOptions::default()
+    };
+    Pipeline::open_with(&options, &files, Arc::new(CpuDevice::new(1))).expect("a model")
+}
+
+fn request(prompt: &str) -> Request {
+    Request {
+        steps: Some(2),
+        ..Request::new(prompt, 42, Size::new(48, 32))
+    }
+}
+
+fn draw(pipeline: &Pipeline, request: &Request) -> RgbImage {
+    let mut run = pipeline.start(request).expect("a run");
+    while !run.is_done() {
+        run.step().expect("finite numbers");
+        run.preview(32);
+    }
+    let finished = run.finish().expect("a picture");
+    finished.pictures.into_iter().next().expect("one")
+}
+
+/// Pictures of a prompt, of the same again, of another and of both in turn, and the components that were
+/// loaded until each was there.
+fn life(residency: Residency) -> (Vec<RgbImage>, Vec<u64>) {
+    let pipeline = open("dev", residency);
+    let guided = Request {
+        true_cfg: Some(2.0),
+        negative_prompt: Some("a blue square".to_owned()),
+        ..request("a red circle")
+    };
+    let requests = [
+        request("a red circle"),
+        request("a red circle"),
+        request("a green square"),
+        request("a red circle"),
+        guided,
+    ];
+    let drawn = requests.iter().map(|request| {
+        let picture = draw(&pipeline, request);
+        (picture, pipeline.loads())
+    });
+    drawn.unzip()
+}
+
+#[test]
+fn staged_pictures_are_those_of_the_resident_model_bit_for_bit() {
+    let (pictures, loads) = life(Residency::Resident);
+    assert_eq!(loads, [4; 5], "once each, at the start");
+    let (apart, loads) = life(Residency::TextApart);
+    assert!(apart == pictures);
+    // Two text encoders, transformer and VAE; nothing; encoders and transformer; nothing; both again.
+    assert_eq!(loads, [4, 4, 7, 7, 10]);
+    let (one_by_one, loads) = life(Residency::OneByOne);
+    assert!(one_by_one == pictures);
+    // What follows is the transformer and the VAE each time, the encoders for prompts that are new.
+    assert_eq!(loads, [4, 6, 10, 12, 16]);
+}
+
+#[test]
+fn a_reference_is_encoded_the_same_however_little_is_held() {
+    let reference = RgbImage::from_fn(40, 40, |x, y| image::Rgb([x as u8, y as u8, 128]));
+    let mut edit = Request {
+        size: Size::new(48, 48),
+        ..request("make it blue")
+    };
+    edit.items[0].reference = Some(reference);
+    let resident = draw(&open("kontext", Residency::Resident), &edit);
+    for residency in [Residency::TextApart, Residency::OneByOne] {
+        assert!(draw(&open("kontext", residency), &edit) == resident);
+    }
+}
+
+#[test]
+fn a_load_is_told_of_and_can_be_stopped_at_any_tensor() {
+    let pipeline = open("schnell", Residency::TextApart);
+    let looks = Arc::new(AtomicU64::new(0));
+    let count = looks.clone();
+    pipeline.watch_loads(Some(Arc::new(move |loading| {
+        assert!(loading.bytes.taken_bytes <= loading.bytes.total_bytes);
+        assert!(loading.bytes.total_bytes > 0, "{loading:?}");
+        count.fetch_add(1, Ordering::Relaxed);
+        match loading.component {
+            "transformer" if loading.bytes.taken_bytes > loading.bytes.total_bytes / 2 => {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    })));
+    let stopped = pipeline.start(&request("a red circle"));
+    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+    assert_eq!(pipeline.loads(), 2, "the text encoders alone");
+    assert!(looks.load(Ordering::Relaxed) > 10);
+    pipeline.watch_loads(None);
+    let picture = draw(&pipeline, &request("a red circle"));
+    let resident = open("schnell", Residency::Resident);
+    assert!(picture == draw(&resident, &request("a red circle")));
+}
