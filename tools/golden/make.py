@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+import language
 import models
 import parts
 import runs
@@ -50,7 +51,7 @@ def main() -> None:
         if not wanted or case.name in wanted:
             write_case(case, 1000 * (index + 1))
             print(case.name)
-    for name, write in parts.PARTS.items():
+    for name, write in {**parts.PARTS, "language": language.write}.items():
         if not wanted or name in wanted:
             write(OUTPUT)
             print(name)
