@@ -11,6 +11,7 @@
 
 mod cache;
 mod cpu;
+mod encoding;
 mod mapped;
 mod ops;
 mod packed;
@@ -24,6 +25,7 @@ pub use cache::{CacheSize, CachedAttention, KeyValueCache};
 pub use cpu::{
     CpuDevice, CpuOptions, Isa, MissingIsa, UnknownIsa, UnknownWeightFormat, WeightFormat,
 };
+pub use encoding::Encoding;
 pub use mapped::MappedFile;
 pub use ops::{
     Activation, Attention, Chunk, Conv2d, ConvGeometry, Device, Epilogue, GroupNorm, Linear, Mask,

@@ -2,30 +2,43 @@
 
 use std::ops::Range;
 
-use half::{bf16, f16};
+use half::bf16;
 
-use crate::Tensor;
+use crate::{Encoding, Tensor};
 
-/// Values in row-major order, in one of the types that files hold.
+/// Values in row-major order, in memory or as a file holds them.
 #[derive(Clone, Copy, Debug)]
 pub enum StoredValues<'a> {
     /// Of a tensor in memory.
     Values(&'a [f32]),
-    /// Little-endian f32, at any address.
-    F32(&'a [u8]),
-    /// Little-endian IEEE half precision, at any address.
-    F16(&'a [u8]),
-    /// Little-endian bf16, at any address.
-    Bf16(&'a [u8]),
+    /// As they lie in a file.
+    Encoded {
+        /// In which type.
+        encoding: Encoding,
+        /// Whole blocks of it, at any address.
+        bytes: &'a [u8],
+        /// What every value is multiplied by, rounded to f32: eight-bit numbers come with one.
+        scale: f32,
+    },
 }
 
-impl StoredValues<'_> {
+impl<'a> StoredValues<'a> {
+    /// Values without a scale.
+    pub fn encoded(encoding: Encoding, bytes: &'a [u8]) -> Self {
+        Self::Encoded {
+            encoding,
+            bytes,
+            scale: 1.0,
+        }
+    }
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         match self {
             Self::Values(values) => values.len(),
-            Self::F32(bytes) => bytes.len() / 4,
-            Self::F16(bytes) | Self::Bf16(bytes) => bytes.len() / 2,
+            Self::Encoded {
+                encoding, bytes, ..
+            } => bytes.len() / encoding.block_bytes() * encoding.block_values(),
         }
     }
 
@@ -36,26 +49,16 @@ impl StoredValues<'_> {
 
     /// The values from `start` on, as many as `target` has, as f32.
     fn read(&self, start: usize, target: &mut [f32]) {
-        let count = target.len();
-        match self {
-            Self::Values(values) => target.copy_from_slice(&values[start..][..count]),
-            Self::F32(bytes) => {
-                let values = bytes[4 * start..][..4 * count].as_chunks().0;
-                for (target, &value) in target.iter_mut().zip(values) {
-                    *target = f32::from_le_bytes(value);
-                }
-            }
-            Self::F16(bytes) => {
-                let values = bytes[2 * start..][..2 * count].as_chunks().0;
-                for (target, &value) in target.iter_mut().zip(values) {
-                    *target = f16::from_le_bytes(value).to_f32();
-                }
-            }
-            Self::Bf16(bytes) => {
-                let values = bytes[2 * start..][..2 * count].as_chunks().0;
-                for (target, &value) in target.iter_mut().zip(values) {
-                    // bf16 is the upper half of an f32.
-                    *target = f32::from_bits(u32::from(u16::from_le_bytes(value)) << 16);
+        match *self {
+            Self::Values(values) => target.copy_from_slice(&values[start..][..target.len()]),
+            Self::Encoded {
+                encoding,
+                bytes,
+                scale,
+            } => {
+                encoding.decode(bytes, start, target);
+                if scale != 1.0 {
+                    target.iter_mut().for_each(|value| *value *= scale);
                 }
             }
         }
@@ -162,7 +165,15 @@ fn round_to_bf16(values: &mut [f32]) {
 fn fits_bf16(part: &StoredValues<'_>) -> bool {
     /// Values that are looked at together.
     const BLOCK: usize = 4096;
-    if matches!(part, StoredValues::Bf16(_)) {
+    if let StoredValues::Encoded {
+        encoding, scale, ..
+    } = part
+        && *scale == 1.0
+        && matches!(
+            encoding,
+            Encoding::Bf16 | Encoding::F8E4m3 | Encoding::F8E5m2
+        )
+    {
         return true;
     }
     let mut block = [0.0_f32; BLOCK];
@@ -176,6 +187,7 @@ fn fits_bf16(part: &StoredValues<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{StoredMatrix, StoredValues};
+    use crate::Encoding;
 
     #[test]
     fn parts_of_every_type_are_one_matrix() {
@@ -187,9 +199,9 @@ mod tests {
             .flat_map(|v| v.to_le_bytes())
             .collect();
         let parts = [
-            StoredValues::F16(&half),
-            StoredValues::Bf16(&brain),
-            StoredValues::F32(&full),
+            StoredValues::encoded(Encoding::F16, &half),
+            StoredValues::encoded(Encoding::Bf16, &brain),
+            StoredValues::encoded(Encoding::F32, &full),
             StoredValues::Values(&[3.0, 4.0, 5.0, 6.0]),
         ];
         let matrix = StoredMatrix::new(2, parts);

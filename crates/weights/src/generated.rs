@@ -36,6 +36,8 @@ impl Weights {
     pub fn generated(make: impl FnMut(&str, &[usize]) -> Tensor + Send + 'static) -> Self {
         Self {
             component: "generated weights".to_owned(),
+            place: None,
+            naming: None,
             files: Vec::new(),
             tensors: BTreeMap::new(),
             rounded: false,

@@ -2,7 +2,7 @@
 
 use tintype_compute::{Conv2d, ConvGeometry, Device, GroupNorm, Linear, Tensor};
 
-use super::{Error, Weights};
+use super::{Error, Weights, taken::Taken};
 
 /// Takes tensors by PyTorch's module names and packs them for one device.
 pub struct Loader<'a> {
@@ -74,9 +74,7 @@ impl Loader<'_> {
         }
         let weight = self.weights.matrix(input, &taken);
         let layer = self.device.pack_stored_linear(&weight, bias.as_ref());
-        for taken in &taken {
-            self.weights.release(taken);
-        }
+        taken.iter().for_each(Taken::release);
         if let Some(cache) = &mut self.weights.cache {
             cache.add(self.device, &key, &layer);
         }

@@ -1,30 +1,43 @@
-//! A model component's files, whatever the model: weights taken tensor by tensor, layers made of them,
-//! and what all readers of `config.json` share.
+//! A model component's files, whatever the model and the format: weights taken tensor by tensor, layers
+//! made of them, and what all readers of `config.json` share.
 //!
 //! A model takes every tensor it needs by name and shape and then says [`Weights::finish`]. A tensor
 //! that is missing, has another shape, or is left over is an error that names it: a checkpoint of
-//! another architecture never loads by accident. Files are mapped, not read.
+//! another architecture never loads by accident. Files are mapped, not read; safetensors and GGUF are
+//! told apart by their content ([`Format`]), and what a file says of itself is [`Metadata`].
+//!
+//! Models ask by the names of diffusers and transformers. Where a file has others, joins what a model
+//! takes apart, or keeps scales beside its weights, a [`Naming`] says which rows of which stored tensors
+//! are meant ([`Part`]); they are packed from where they lie.
 
 pub mod config;
+mod container;
+mod files;
 mod generated;
 pub mod layers;
+mod naming;
 mod packed_cache;
 mod table;
 mod taken;
+#[doc(hidden)]
+pub mod test_support;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
+    collections::BTreeMap,
+    io,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use safetensors::{SafeTensors, tensor::TensorInfo};
+pub use tintype_compute::Encoding;
 use tintype_compute::MappedFile;
 
+pub use container::{Array, Format, Kind, Metadata, StoredTensor, Value};
+use container::{Header, read_header};
 use generated::Generator;
+pub use naming::{Naming, Part};
 use packed_cache::PackedCache;
 pub use table::Table;
 use watch::Watched;
@@ -41,9 +54,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The folder holds no safetensors file, or several and no index that joins them.
+    /// The folder holds no file of weights, or several and no index that joins them.
     #[error(
-        "{} holds {found} safetensors files; expected `model.safetensors`, \
+        "{} holds {found} files of weights; expected `model.safetensors`, \
          `diffusion_pytorch_model.safetensors`, one file of any name, or shards with their \
          `*.safetensors.index.json`",
         folder.display()
@@ -55,7 +68,7 @@ pub enum Error {
         found: usize,
     },
     /// A file is not what its name says.
-    #[error("{file} is damaged or not a safetensors file: {reason}")]
+    #[error("{file} is damaged or neither a safetensors file nor GGUF: {reason}")]
     Format {
         /// The file.
         file: String,
@@ -85,7 +98,10 @@ pub enum Error {
         found: Vec<usize>,
     },
     /// A tensor is stored in a type that is not supported.
-    #[error("{file}: tensor `{name}` is stored as {dtype}; supported are F32, F16 and BF16")]
+    #[error(
+        "{file}: tensor `{name}` is stored as {dtype}; supported are {}",
+        Encoding::ALL.map(Encoding::name).join(", ")
+    )]
     Dtype {
         /// The file.
         file: String,
@@ -128,8 +144,11 @@ pub enum Error {
 /// The tensors of one model component, each to be taken once.
 pub struct Weights {
     component: String,
+    /// What was opened, if it lies on the disk: packed layers are kept for it.
+    place: Option<PathBuf>,
     files: Vec<File>,
     tensors: BTreeMap<String, Entry>,
+    naming: Option<Naming>,
     rounded: bool,
     /// What makes the tensors, where there are no files.
     generator: Option<Generator>,
@@ -143,8 +162,21 @@ struct File {
     name: String,
     /// A [`Table`] may outlive the rest.
     bytes: Arc<Bytes>,
-    /// Where the tensors' bytes begin.
-    data_start: usize,
+    /// The tensors are in [`Weights::tensors`] instead.
+    header: Header,
+}
+
+/// One of the files that were opened.
+#[derive(Clone, Copy, Debug)]
+pub struct FileView<'a> {
+    /// Its path, or its name in the program.
+    pub name: &'a str,
+    /// What it is.
+    pub format: Format,
+    /// What it says of itself.
+    pub metadata: Metadata<'a>,
+    /// All of it.
+    pub size_bytes: usize,
 }
 
 enum Bytes {
@@ -169,23 +201,43 @@ impl Bytes {
 
 struct Entry {
     file: usize,
-    info: TensorInfo,
+    tensor: StoredTensor,
+    /// Rows that were taken.
+    taken: Vec<Range<usize>>,
+    /// Whether nothing of it is left to be taken.
+    used: bool,
 }
 
-/// The names that diffusers and transformers give an unsharded file, looked for first: a folder may
-/// also hold variants such as `model.fp16.safetensors`.
-const SINGLE_FILES: [&str; 2] = ["diffusion_pytorch_model.safetensors", "model.safetensors"];
-
 impl Weights {
-    /// Maps the weights of one component folder, for example `…/transformer`: shards joined by a
-    /// `*.safetensors.index.json`, or a single file.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
-        let component = folder.display().to_string();
-        let files = files_of(folder)?.into_iter().map(|path| {
-            let bytes = MappedFile::open(&path).map_err(|source| io_error(&path, source))?;
+    /// Maps the weights at a path: a file of any name, or a component folder such as `…/transformer`
+    /// with a single file, or with shards joined by a `*.safetensors.index.json`.
+    ///
+    /// # Errors
+    /// There is nothing that can be read, or a file is damaged: a header that contradicts itself, ends
+    /// early, or speaks of bytes that are not there.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let files = files::files_of(path)?;
+        Self::open_as(path, &files)
+    }
+
+    /// Maps several files as one component; no tensor may be in two of them. Fails as
+    /// [`Weights::open`] does.
+    pub fn open_files(files: &[PathBuf]) -> Result<Self, Error> {
+        let place = files.first().map_or(Path::new(""), PathBuf::as_path);
+        Self::open_as(place, files)
+    }
+
+    fn open_as(place: &Path, files: &[PathBuf]) -> Result<Self, Error> {
+        let mapped = files.iter().map(|path| {
+            let bytes = MappedFile::open(path).map_err(|source| io_error(path, source))?;
             Ok((path.display().to_string(), Bytes::Mapped(bytes)))
         });
-        Self::from_files(component, files.collect::<Result<_, Error>>()?)
+        let mut weights = Self::from_files(
+            place.display().to_string(),
+            mapped.collect::<Result<_, Error>>()?,
+        )?;
+        weights.place = Some(place.to_owned());
+        Ok(weights)
     }
 
     /// The same over files that are compiled into the program: `(name for messages, content)`.
@@ -203,8 +255,10 @@ impl Weights {
     fn from_files(component: String, files: Vec<(String, Bytes)>) -> Result<Self, Error> {
         let mut weights = Self {
             component,
+            place: None,
             files: Vec::new(),
             tensors: BTreeMap::new(),
+            naming: None,
             rounded: false,
             generator: None,
             cache: None,
@@ -222,27 +276,34 @@ impl Weights {
         self
     }
 
+    /// Finds tensors by other names than their own, from now on.
+    pub fn named(mut self, naming: Naming) -> Self {
+        self.naming = Some(naming);
+        self
+    }
+
     fn add_file(&mut self, name: String, bytes: Bytes) -> Result<(), Error> {
-        let (header, metadata) =
-            SafeTensors::read_metadata(bytes.get()).map_err(|error| Error::Format {
-                file: name.clone(),
-                reason: error.to_string(),
-            })?;
+        let mut header = read_header(bytes.get()).map_err(|reason| Error::Format {
+            file: name.clone(),
+            reason,
+        })?;
         let file = self.files.len();
+        let tensors = std::mem::take(&mut header.tensors);
         self.files.push(File {
             name,
             bytes: Arc::new(bytes),
-            // The header is preceded by its length in eight bytes.
-            data_start: header + 8,
+            header,
         });
-        for (tensor, info) in metadata.tensors() {
+        for (name, tensor) in tensors {
             let entry = Entry {
                 file,
-                info: info.clone(),
+                tensor,
+                taken: Vec::new(),
+                used: false,
             };
-            if let Some(earlier) = self.tensors.insert(tensor.clone(), entry) {
+            if let Some(earlier) = self.tensors.insert(name.clone(), entry) {
                 return Err(Error::Duplicate {
-                    name: tensor,
+                    name,
                     first: self.files[earlier.file].name.clone(),
                     second: self.files[file].name.clone(),
                 });
@@ -251,31 +312,70 @@ impl Weights {
         Ok(())
     }
 
-    /// Whether a tensor of this name is there and not taken yet.
+    /// The files that were opened.
+    pub fn files(&self) -> impl Iterator<Item = FileView<'_>> {
+        self.files.iter().map(|file| FileView {
+            name: &file.name,
+            format: file.header.format,
+            metadata: Metadata {
+                bytes: file.bytes.get(),
+                entries: &file.header.entries,
+            },
+            size_bytes: file.bytes.get().len(),
+        })
+    }
+
+    /// Every stored tensor under its own name, sorted, taken or not.
+    pub fn stored(&self) -> impl Iterator<Item = (&str, &StoredTensor)> {
+        let tensors = self.tensors.iter();
+        tensors.map(|(name, entry)| (name.as_str(), &entry.tensor))
+    }
+
+    /// Whether a tensor that a model may ask for by this name is there and not taken yet.
     pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        let parts = self.parts(name);
+        let free = |part: &Part| {
+            let entry = self.tensors.get(&part.tensor);
+            entry.is_some_and(|entry| entry.is_free(part.rows.clone()))
+        };
+        !parts.is_empty() && parts.iter().all(free)
     }
 
     /// Drops a tensor that some writers store beside the weights and the model does not need.
     pub fn discard(&mut self, name: &str) {
+        for part in self.parts(name) {
+            if part.rows.is_none() {
+                self.discard_stored(&part.tensor);
+            }
+        }
+    }
+
+    /// The same by the tensor's own name in the file.
+    pub fn discard_stored(&mut self, name: &str) {
         self.tensors.remove(name);
     }
 
-    /// Fails if a tensor was not taken.
+    /// Fails if a tensor, or a row of one, was not taken.
+    ///
+    /// # Errors
+    /// [`Error::Surplus`]
     pub fn finish(self) -> Result<(), Error> {
-        match self.tensors.first_key_value() {
-            None => {
-                if let Some(cache) = self.cache {
-                    cache.finish();
-                }
-                Ok(())
+        let mut left = self.tensors.iter().filter(|(_, entry)| !entry.used);
+        let Some((name, entry)) = left.next() else {
+            if let Some(cache) = self.cache {
+                cache.finish();
             }
-            Some((name, entry)) => Err(Error::Surplus {
-                file: self.files[entry.file].name.clone(),
-                name: name.clone(),
-                count: self.tensors.len(),
-            }),
-        }
+            return Ok(());
+        };
+        let name = match entry.rest() {
+            Some(rows) => format!("{name}, rows {} to {}", rows.start, rows.end),
+            None => name.clone(),
+        };
+        Err(Error::Surplus {
+            file: self.files[entry.file].name.clone(),
+            name,
+            count: 1 + left.count(),
+        })
     }
 }
 
@@ -284,58 +384,6 @@ fn io_error(path: &Path, source: io::Error) -> Error {
         path: path.to_owned(),
         source,
     }
-}
-
-/// The weight files of a component folder.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|source| io_error(folder, source))? {
-        let entry = entry.map_err(|source| io_error(folder, source))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    let standard = SINGLE_FILES
-        .iter()
-        .find(|&&name| names.iter().any(|n| n == name));
-    if let Some(name) = standard {
-        return Ok(vec![folder.join(name)]);
-    }
-    let indices: Vec<&String> = with_ending(&names, ".safetensors.index.json");
-    if let [index] = indices[..] {
-        return shards(folder, index);
-    }
-    match with_ending(&names, ".safetensors")[..] {
-        [name] => Ok(vec![folder.join(name)]),
-        ref found => Err(Error::Files {
-            folder: folder.to_owned(),
-            found: found.len(),
-        }),
-    }
-}
-
-fn with_ending<'a>(names: &'a [String], ending: &str) -> Vec<&'a String> {
-    names.iter().filter(|name| name.ends_with(ending)).collect()
-}
-
-/// The shards that an index names.
-fn shards(folder: &Path, index: &str) -> Result<Vec<PathBuf>, Error> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let path = folder.join(index);
-    let format = |reason: String| Error::Format {
-        file: path.display().to_string(),
-        reason,
-    };
-    let text = fs::read_to_string(&path).map_err(|source| io_error(&path, source))?;
-    let index: Index = serde_json::from_str(&text).map_err(|error| format(error.to_string()))?;
-    let names: BTreeSet<String> = index.weight_map.into_values().collect();
-    // A shard lies beside its index: an index may not lead out of the model's folder.
-    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\'])) {
-        return Err(format(format!("`{name}` is not a plain file name")));
-    }
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
 #[cfg(test)]

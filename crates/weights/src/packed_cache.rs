@@ -109,8 +109,9 @@ impl Place {
     fn of(weights: &Weights, folder: &Path, layout: &str) -> Option<Self> {
         let files: Option<Vec<String>> = weights.files.iter().map(identity_of).collect();
         let files = files.filter(|files| !files.is_empty())?;
-        let component = fs::canonicalize(&weights.component).ok()?;
-        let how = format!("{layout}, rounded: {}", weights.rounded);
+        let component = fs::canonicalize(weights.place.as_ref()?).ok()?;
+        let naming = weights.naming.as_ref().map_or("", |naming| &naming.label);
+        let how = format!("{layout}, rounded: {}, {naming}", weights.rounded);
         let place = format!("{how}\n{}", component.display());
         let identity = format!("{how}\n{}", files.join("\n"));
         let name = component.file_name()?.to_string_lossy().into_owned();
@@ -161,7 +162,7 @@ fn identity_of(file: &File) -> Option<String> {
     let path = fs::canonicalize(&file.name).ok()?;
     let metadata = fs::metadata(&path).ok()?;
     let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let header = checksum(&bytes[..file.data_start]);
+    let header = checksum(&bytes[..file.header.end]);
     Some(format!(
         "{}, {} bytes, modified {}, header {header:016x}",
         path.display(),

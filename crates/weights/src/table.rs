@@ -1,45 +1,25 @@
 //! Matrices that stay in their file: the embeddings of a language model, of which a few rows are read.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::fmt;
 
 use tintype_compute::{Device, StoredMatrix, Tensor};
 
-use super::{
-    Bytes, Error, Weights,
-    taken::{Kind, Taken},
-};
+use super::{Error, Weights, taken::Taken};
 
 /// A matrix that is read where it is stored, row by row: it takes no memory but the pages of the file
 /// that were looked at.
 pub struct Table {
-    source: Source,
+    source: Taken,
     rows: usize,
     columns: usize,
     rounded: bool,
-}
-
-enum Source {
-    Stored {
-        file: Arc<Bytes>,
-        bytes: Range<usize>,
-        kind: Kind,
-    },
-    /// Of weights that are made up.
-    Made(Tensor),
 }
 
 impl Weights {
     /// Takes the matrix `name` of `[rows, columns]` and leaves it in its file. Fails as
     /// [`Weights::take`] does.
     pub fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Table, Error> {
-        let source = match self.claim(name, &shape)? {
-            Taken::Made(tensor) => Source::Made(tensor),
-            Taken::Stored { file, bytes, kind } => Source::Stored {
-                file: self.files[file].bytes.clone(),
-                bytes,
-                kind,
-            },
-        };
+        let source = self.claim(name, &shape)?;
         let [rows, columns] = shape;
         Ok(Table {
             source,
@@ -63,11 +43,7 @@ impl Table {
 
     /// All of it, to pack a layer from.
     pub fn matrix(&self) -> StoredMatrix<'_> {
-        let values = match &self.source {
-            Source::Made(tensor) => return StoredMatrix::of(tensor),
-            Source::Stored { file, bytes, kind } => kind.values(&file.get()[bytes.clone()]),
-        };
-        let matrix = StoredMatrix::new(self.columns, [values]);
+        let matrix = StoredMatrix::new(self.columns, self.source.values());
         match self.rounded {
             true => matrix.rounded_to_bf16(),
             false => matrix,
@@ -91,9 +67,7 @@ impl Table {
     /// Says that not all of it will be read again soon: its pages leave this process's memory, and
     /// come back one by one where rows are looked up.
     pub fn release(&self) {
-        if let Source::Stored { file, bytes, .. } = &self.source {
-            file.release(bytes.clone());
-        }
+        self.source.release();
     }
 }
 

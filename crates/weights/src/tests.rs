@@ -8,6 +8,8 @@ use tintype_compute::Tensor;
 
 use super::{Error, Weights};
 
+mod gguf;
+
 fn write(path: &Path, tensors: &[(&str, Dtype, &[usize], Vec<u8>)]) {
     let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
         let view = TensorView::new(*dtype, shape.to_vec(), bytes).expect("a valid tensor");

@@ -53,10 +53,8 @@ impl Weights {
 
     /// Bytes of the tensors that were not taken yet, as they are stored.
     pub fn stored_bytes(&self) -> u64 {
-        let bytes = self.tensors.values().map(|entry| {
-            let (start, end) = entry.info.data_offsets;
-            (end - start) as u64
-        });
+        let entries = self.tensors.values();
+        let bytes = entries.map(|entry| entry.bytes_left() as u64);
         bytes.sum()
     }
 }
