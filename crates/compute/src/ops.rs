@@ -31,6 +31,17 @@ pub trait Device: Send + Sync + fmt::Debug {
         self.pack_linear(&weight.to_tensor(), bias)
     }
 
+    /// Bytes that [`Device::pack_stored_linear`] would keep of a weight. No value of it is read: where the
+    /// form depends on the values, it is the larger one.
+    fn linear_bytes(&self, weight: &StoredMatrix<'_>) -> usize {
+        weight.rows() * weight.columns() * size_of::<f32>()
+    }
+
+    /// Bytes that [`Device::pack_conv2d`] would keep of a weight of `shape` `(out, in, kernel, kernel)`.
+    fn conv2d_bytes(&self, shape: [usize; 4], _geometry: ConvGeometry) -> usize {
+        shape.iter().product::<usize>() * size_of::<f32>()
+    }
+
     /// How this device's packed linear layers are laid out: an image of a layer is understood by those
     /// devices that say the same. `None` if it makes no images.
     fn packed_layout(&self) -> Option<String> {

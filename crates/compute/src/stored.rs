@@ -140,6 +140,17 @@ impl<'a> StoredMatrix<'a> {
         self.rounded || self.parts.iter().all(fits_bf16)
     }
 
+    /// Whether bf16 holds every value by its type alone. Nothing is read for it.
+    pub fn is_bf16(&self) -> bool {
+        let is_bf16 = |part: &StoredValues<'_>| match part {
+            StoredValues::Encoded {
+                encoding, scale, ..
+            } => *encoding == Encoding::Bf16 && *scale == 1.0,
+            StoredValues::Values(_) => false,
+        };
+        self.rounded || self.parts.iter().all(is_bf16)
+    }
+
     /// All values as f32, `(rows, columns)`.
     pub fn to_tensor(&self) -> Tensor {
         let mut values = vec![0.0; self.rows() * self.columns];

@@ -15,6 +15,7 @@
 //! reference only, never on what else stands in its batch.
 
 mod files;
+mod footprint;
 mod parts;
 mod preview;
 mod request;
@@ -31,12 +32,15 @@ use crate::config::{ClipConfig, T5Config, TransformerConfig, VaeConfig};
 use crate::latents::PATCH;
 use crate::noise::NoiseType;
 use crate::schedule::{self, SchedulerConfig};
+use crate::size::{Ratio, Table};
 use crate::tokenizer::{self, Tokenizer};
 use crate::weights;
+use footprint::Geometry;
 use parts::Parts;
 use text_cache::TextCache;
 
 pub use files::ModelFiles;
+pub use footprint::{Footprint, Work};
 pub use parts::{LoadWatch, Loading, Residency};
 pub use request::{Item, MAX_PIXELS, MAX_SEQUENCE_LENGTH, MAX_STEPS, Request};
 pub use run::{Finished, Run, StageSeconds};
@@ -160,6 +164,7 @@ pub struct Pipeline {
     clip_tokenizer: Tokenizer,
     t5_tokenizer: Tokenizer,
     vae_config: VaeConfig,
+    geometry: Geometry,
     parts: Parts,
 }
 
@@ -219,6 +224,7 @@ impl Pipeline {
             scheduler: plan.scheduler,
             clip_tokenizer: plan.clip_tokenizer,
             t5_tokenizer: plan.t5_tokenizer,
+            geometry: Geometry::new(plan.transformer, plan.t5, plan.vae.clone()),
             vae_config: plan.vae,
             parts: Parts::new(files.clone(), options.clone(), device.clone()),
             device,
@@ -233,9 +239,42 @@ impl Pipeline {
         self.parts.load()
     }
 
+    /// The same, its components held in another way. Nothing may be loaded yet.
+    #[must_use]
+    pub fn held(mut self, residency: Residency) -> Self {
+        self.parts.hold(residency);
+        self
+    }
+
+    /// How its components are held.
+    pub fn residency(&self) -> Residency {
+        self.parts.residency()
+    }
+
     /// Has `watch` told of all loads from now on, instead of whoever was told before.
     pub fn watch_loads(&self, watch: Option<LoadWatch>) {
         self.parts.watch(watch);
+    }
+
+    /// What the model takes in memory, whether it is loaded or not.
+    ///
+    /// # Errors
+    /// Those of [`Pipeline::load`], as far as the headers of the files show them.
+    pub fn footprint(&self) -> Result<Footprint, Error> {
+        self.parts.footprint(&self.geometry)
+    }
+
+    /// What a request of the model's own defaults and size is made of: what room is kept for.
+    pub fn usual_work(&self) -> Work {
+        let settings = &self.settings;
+        let native = settings.native;
+        Work {
+            size: native.size_for(Ratio::new(1, 1), Table::Kontext),
+            batch: 1,
+            steps: settings.steps as usize,
+            text_tokens: settings.max_sequence_length,
+            with_reference: settings.kind == Kind::Kontext,
+        }
     }
 
     /// How often a component was loaded so far.
@@ -269,6 +308,8 @@ struct Plan {
     scheduler: SchedulerConfig,
     clip_tokenizer: Tokenizer,
     t5_tokenizer: Tokenizer,
+    transformer: TransformerConfig,
+    t5: T5Config,
     vae: VaeConfig,
 }
 
@@ -312,6 +353,8 @@ impl Plan {
             scheduler,
             clip_tokenizer,
             t5_tokenizer,
+            transformer,
+            t5,
             vae,
         })
     }

@@ -9,7 +9,7 @@ use tintype_compute::{Activation, Attention, Device, Epilogue, Linear, Mask, Seg
 use crate::{
     config::T5Config,
     weights::{
-        Error, Weights,
+        Error, Table, Weights,
         layers::{Loader, Width},
     },
 };
@@ -19,8 +19,8 @@ use crate::{
 pub struct T5Encoder {
     config: T5Config,
     device: Arc<dyn Device>,
-    /// `(vocab_size, d_model)`
-    embedding: Tensor,
+    /// `(vocab_size, d_model)`, in its file: a prompt reads some hundred rows of it.
+    embedding: Table,
     /// `(relative_attention_num_buckets, num_heads)`
     relative_bias: Tensor,
     blocks: Vec<T5Block>,
@@ -83,7 +83,9 @@ impl T5Encoder {
 
     /// The token embeddings, `(batch, sequence, d_model)`.
     pub fn embed(&self, ids: &[u32], batch: usize) -> Tensor {
-        self.device.embedding(&self.embedding, ids, batch)
+        let rows = self.embedding.look_up(&*self.device, ids);
+        let sequence = ids.len() / batch;
+        rows.reshape([batch, sequence, self.embedding.columns()])
     }
 
     /// What every block adds to its scores, by distance: `(num_heads, 2 * sequence - 1)`.
@@ -103,12 +105,12 @@ impl T5Encoder {
 }
 
 /// The embedding goes by either of two names; files may carry both for the one tensor.
-fn take_embedding(weights: &mut Weights, config: &T5Config) -> Result<Tensor, Error> {
+fn take_embedding(weights: &mut Weights, config: &T5Config) -> Result<Table, Error> {
     const SHARED: &str = "shared.weight";
     const ALIAS: &str = "encoder.embed_tokens.weight";
     let only_alias = weights.contains(ALIAS) && !weights.contains(SHARED);
     let name = if only_alias { ALIAS } else { SHARED };
-    let embedding = weights.take(name, &[config.vocab_size, config.d_model])?;
+    let embedding = weights.table(name, [config.vocab_size, config.d_model])?;
     weights.discard(ALIAS);
     Ok(embedding)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
 use tintype_compute::CpuDevice;
-use tintype_flux::pipeline::{Error, LoadOptions, ModelFiles, Pipeline, Request, Residency};
+use tintype_flux::pipeline::{Error, LoadOptions, ModelFiles, Pipeline, Request, Residency, Work};
 use tintype_flux::size::Size;
 
 fn open(case: &str, residency: Residency) -> Pipeline {
@@ -112,4 +112,56 @@ fn a_load_is_told_of_and_can_be_stopped_at_any_tensor() {
     let picture = draw(&pipeline, &request("a red circle"));
     let resident = open("schnell", Residency::Resident);
     assert!(picture == draw(&resident, &request("a red circle")));
+}
+
+/// A model's peaks as its workspace saw them and as they were foretold: weights are counted to the byte of
+/// the packed layers, work within a factor of two.
+#[test]
+fn what_a_model_takes_is_known_before_it_is_loaded() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for case in ["dev", "schnell", "kontext"] {
+        let files = ModelFiles::Directory(folder.join(case).join("model"));
+        let device = Arc::new(CpuDevice::new(1));
+        let pipeline = Pipeline::open(&files, device.clone()).expect("a model");
+        let footprint = pipeline.footprint().expect("its headers");
+        let size = Size::new(256, 192);
+        let work = Work {
+            size,
+            batch: 1,
+            steps: 2,
+            text_tokens: 16,
+            with_reference: false,
+        };
+        let mut wanted = request("a red circle");
+        wanted.size = size;
+        wanted.max_sequence_length = Some(16);
+        draw(&pipeline, &wanted);
+        let (measured, foretold) = (
+            device.workspace().used_bytes_peak as u64,
+            footprint.work_bytes(&work),
+        );
+        assert!(measured <= foretold, "{case}: {measured}, {foretold}");
+        assert!(2 * measured >= foretold, "{case}: {measured}, {foretold}");
+    }
+}
+
+#[test]
+fn a_limit_decides_how_a_model_is_held() {
+    let pipeline = open("dev", Residency::OneByOne);
+    let (footprint, work) = (
+        pipeline.footprint().expect("headers"),
+        pipeline.usual_work(),
+    );
+    assert_eq!(pipeline.loads(), 0, "nothing is loaded for it");
+    let [resident, apart, least] =
+        Residency::ALL.map(|residency| footprint.peak_bytes(residency, &work));
+    assert!(
+        resident > apart && apart > least,
+        "{resident}, {apart}, {least}"
+    );
+    let within = |limit| footprint.residency_within(limit, &work);
+    assert_eq!(within(resident), Some(Residency::Resident));
+    assert_eq!(within(resident - 1), Some(Residency::TextApart));
+    assert_eq!(within(apart - 1), Some(Residency::OneByOne));
+    assert_eq!(within(least - 1), None);
 }

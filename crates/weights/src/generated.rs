@@ -42,6 +42,7 @@ impl Weights {
             tensors: BTreeMap::new(),
             rounded: false,
             cache: None,
+            meter: None,
             watched: None,
             generator: Some(Generator(Box::new(make))),
         }

@@ -66,6 +66,11 @@ impl Loader<'_> {
             }
         }
         let bias = bias.then(|| Tensor::from_vec([biases.len()], biases));
+        if let Some(meter) = &self.weights.meter {
+            let weight = self.weights.matrix(input, &taken);
+            meter.add(self.device.linear_bytes(&weight));
+            return Ok(Linear::new(input, weight.rows(), ()));
+        }
         let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
         let key = names.join(" ");
         let cache = self.weights.cache.as_ref();
@@ -90,6 +95,12 @@ impl Loader<'_> {
         geometry: ConvGeometry,
     ) -> Result<Conv2d, Error> {
         let shape = [width.output, width.input, kernel, kernel];
+        if let Some(meter) = self.weights.meter.clone() {
+            self.weights.claim(&format!("{name}.weight"), &shape)?;
+            self.bias(name, width.output)?;
+            meter.add(self.device.conv2d_bytes(shape, geometry));
+            return Ok(Conv2d::new(shape, geometry, ()));
+        }
         let weight = self.weights.take(&format!("{name}.weight"), &shape)?;
         let bias = self.bias(name, width.output)?;
         Ok(self.device.pack_conv2d(&weight, Some(&bias), geometry))

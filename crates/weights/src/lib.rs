@@ -15,6 +15,7 @@ mod container;
 mod files;
 mod generated;
 pub mod layers;
+mod meter;
 mod naming;
 mod packed_cache;
 mod table;
@@ -37,6 +38,7 @@ use tintype_compute::MappedFile;
 pub use container::{Array, Format, Kind, Metadata, StoredTensor, Value};
 use container::{Header, read_header};
 use generated::Generator;
+pub use meter::Meter;
 pub use naming::{Naming, Part};
 use packed_cache::PackedCache;
 pub use table::Table;
@@ -154,6 +156,8 @@ pub struct Weights {
     generator: Option<Generator>,
     /// Layers that an earlier start has packed, or that this one keeps.
     cache: Option<PackedCache>,
+    /// Who counts, where nothing is read.
+    meter: Option<Meter>,
     /// Who watches.
     watched: Option<Watched>,
 }
@@ -262,6 +266,7 @@ impl Weights {
             rounded: false,
             generator: None,
             cache: None,
+            meter: None,
             watched: None,
         };
         for (name, bytes) in files {

@@ -73,6 +73,11 @@ impl Weights {
     /// shape.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
         let taken = self.claim(name, shape)?;
+        if let Some(meter) = &self.meter {
+            let values = Tensor::zeros(shape);
+            meter.add(size_of_val(values.data()));
+            return Ok(values);
+        }
         let width = shape.last().copied().unwrap_or(1);
         let values = self.matrix(width, [&taken]).to_tensor().reshape(shape);
         taken.release();

@@ -70,10 +70,25 @@ pub(super) fn pack(
     geometry: ConvGeometry,
 ) -> Conv2d {
     let mut packed = PackedConv::new(device.kernels, weight, bias);
-    if winograd::suits(weight.rank4(), geometry) && winograd::is_kept(&packed) {
+    if winograd::suits(weight.rank4(), geometry)
+        && winograd::is_kept(packed.padded_in, packed.bias.len())
+    {
         packed.transformed = Some(winograd::transformed(device, &packed).to_vec());
     }
     Conv2d::new(weight.rank4(), geometry, packed)
+}
+
+/// See [`crate::Device::conv2d_bytes`].
+pub(super) fn bytes(device: &CpuDevice, shape: [usize; 4], geometry: ConvGeometry) -> usize {
+    let [outputs, inputs, kernel, _] = shape;
+    let padded_in = inputs.next_multiple_of(LANES);
+    let padded_out = outputs.next_multiple_of(device.kernels.columns);
+    let kept = winograd::suits(shape, geometry) && winograd::is_kept(padded_in, padded_out);
+    let transformed = match kept {
+        true => winograd::transformed_size(padded_in, padded_out),
+        false => 0,
+    };
+    (padded_out * (kernel * kernel * padded_in + 1) + transformed) * size_of::<f32>()
 }
 
 pub(super) fn run(device: &CpuDevice, convolution: &Convolution<'_>, target: Target<'_>) {

@@ -204,6 +204,14 @@ impl Device for CpuDevice {
         linear::pack(self, weight, bias)
     }
 
+    fn linear_bytes(&self, weight: &StoredMatrix<'_>) -> usize {
+        panels::Panels::bytes(self, weight)
+    }
+
+    fn conv2d_bytes(&self, shape: [usize; 4], geometry: ConvGeometry) -> usize {
+        conv::bytes(self, shape, geometry)
+    }
+
     fn packed_layout(&self) -> Option<String> {
         let Kernels { columns, depth, .. } = *self.kernels;
         let (version, isa, weights) = (panels::IMAGE_VERSION, self.isa(), self.weights);

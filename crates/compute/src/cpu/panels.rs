@@ -110,6 +110,22 @@ impl Panels {
         panels
     }
 
+    /// Bytes that [`Self::new`] would take, found out without reading a value.
+    pub fn bytes(device: &CpuDevice, weight: &StoredMatrix<'_>) -> usize {
+        let panels = Self {
+            depth: weight.columns(),
+            columns: weight.rows(),
+            kernels: device.kernels,
+            stored: Stored::F32(Buffer::zeros(0)),
+        };
+        let numbers = panels.numbers(|length| length);
+        match device.weights {
+            WeightFormat::Int8 => panels.numbers(int8_bytes),
+            WeightFormat::Exact if !weight.is_bf16() => numbers * size_of::<f32>(),
+            WeightFormat::Exact | WeightFormat::Bf16 => numbers * size_of::<u16>(),
+        }
+    }
+
     /// A store of which each column takes `size(length of the chunk)` numbers of each chunk, filled by
     /// `store`.
     fn packed<T: Plain + Send>(

@@ -3,6 +3,7 @@
 //! How many are held at a time is a matter of memory alone ([`Residency`]): a component computes the same
 //! bits whenever it was loaded.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +14,9 @@ use crate::clip::ClipTextEncoder;
 use crate::mmdit::Mmdit;
 use crate::t5::T5Encoder;
 use crate::vae::Vae;
-use crate::weights::{self, TakenBytes, Weights};
+use crate::weights::{self, Meter, TakenBytes, Weights};
 
+use super::footprint::{Footprint, Geometry};
 use super::{Error, LoadOptions, ModelFiles, Precision};
 
 /// Which of a model's components are in memory at the same time.
@@ -28,6 +30,21 @@ pub enum Residency {
     TextApart,
     /// Text encoders, transformer or VAE. There are no previews: they take the VAE.
     OneByOne,
+}
+
+impl Residency {
+    /// All of them, the one that takes most memory first.
+    pub const ALL: [Self; 3] = [Self::Resident, Self::TextApart, Self::OneByOne];
+}
+
+impl fmt::Display for Residency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resident => "all of it stays in memory",
+            Self::TextApart => "the text encoders are loaded for new prompts, apart from the rest",
+            Self::OneByOne => "text encoders, transformer and VAE are loaded one at a time",
+        })
+    }
 }
 
 /// A component that is being loaded, and how far it is.
@@ -62,8 +79,8 @@ pub(super) struct Parts {
     vae: Slot<Vae>,
 }
 
-impl std::fmt::Debug for Parts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts")
             .field("options", &self.options)
             .field("text", &self.text.is_loaded())
@@ -92,6 +109,11 @@ impl Parts {
         self.options.precision
     }
 
+    /// Before anything is loaded.
+    pub fn hold(&mut self, residency: Residency) {
+        self.options.residency = residency;
+    }
+
     pub fn residency(&self) -> Residency {
         self.options.residency
     }
@@ -114,6 +136,41 @@ impl Parts {
             self.vae()?;
         }
         Ok(())
+    }
+
+    /// What they will take, by the headers of their files. A component that could not be loaded is an
+    /// error here already, unless its tensors hold wrong values.
+    pub fn footprint(&self, geometry: &Geometry) -> Result<Footprint, Error> {
+        let device = || self.device.clone();
+        let clip = self.measure("text_encoder", |config, weights| {
+            ClipTextEncoder::load(config, weights, device()).map(drop)
+        })?;
+        let t5 = self.measure("text_encoder_2", |config, weights| {
+            T5Encoder::load(config, weights, device()).map(drop)
+        })?;
+        Ok(Footprint {
+            text_bytes: clip + t5,
+            transformer_bytes: self.measure("transformer", |config, weights| {
+                Mmdit::load(config, weights, device()).map(drop)
+            })?,
+            vae_bytes: self.measure("vae", |config, weights| {
+                Vae::load(config, weights, device()).map(drop)
+            })?,
+            geometry: geometry.clone(),
+            vae_memory_bytes: self.options.vae_memory_bytes,
+        })
+    }
+
+    fn measure(
+        &self,
+        component: &'static str,
+        load: impl FnOnce(&str, Weights) -> Result<(), weights::Error>,
+    ) -> Result<u64, Error> {
+        let config = self.files.text(&format!("{component}/config.json"))?;
+        let meter = Meter::new();
+        let weights = self.stored(component)?.metered(&meter);
+        load(&config, weights).map_err(|source| Error::Component { component, source })?;
+        Ok(meter.bytes())
     }
 
     /// The text encoders. Where they are held apart, [`Self::prompts_are_read`] lets go of them.
@@ -193,11 +250,16 @@ impl Parts {
         Ok(loaded)
     }
 
+    fn stored(&self, component: &'static str) -> Result<Weights, Error> {
+        let weights = self.files.weights(component)?;
+        Ok(match self.precision() {
+            Precision::F32 => weights,
+            Precision::Bf16 => weights.rounded_to_bf16(),
+        })
+    }
+
     fn weights(&self, component: &'static str) -> Result<Weights, Error> {
-        let mut weights = self.files.weights(component)?;
-        if self.precision() == Precision::Bf16 {
-            weights = weights.rounded_to_bf16();
-        }
+        let mut weights = self.stored(component)?;
         if let Some(watch) = lock(&self.watch).clone() {
             weights = weights.watched(Arc::new(move |bytes| watch(Loading { component, bytes })));
         }

@@ -53,18 +53,19 @@ pub(super) fn repays(height: usize, width: usize) -> bool {
 }
 
 /// Whether the transformed weight is made at load.
-pub(super) fn is_kept(packed: &PackedConv) -> bool {
-    transformed_size(packed) <= KEPT_VALUES
+pub(super) fn is_kept(padded_in: usize, padded_out: usize) -> bool {
+    transformed_size(padded_in, padded_out) <= KEPT_VALUES
 }
 
-fn transformed_size(packed: &PackedConv) -> usize {
-    POINTS * packed.padded_in * packed.bias.len()
+/// Values of the transformed weight.
+pub(super) fn transformed_size(padded_in: usize, padded_out: usize) -> usize {
+    POINTS * padded_in * padded_out
 }
 
 /// `[panel][point][padded_in][columns]`
 pub(super) fn transformed(device: &CpuDevice, packed: &PackedConv) -> Buffer {
     let count = packed.padded_in * packed.columns;
-    let mut output = device.scratch(transformed_size(packed));
+    let mut output = device.scratch(transformed_size(packed.padded_in, packed.bias.len()));
     let panels = packed.panels.chunks_exact(packed.panel_size);
     let tasks = panels
         .zip(output.chunks_exact_mut(POINTS * count))
