@@ -14,6 +14,7 @@ import models
 import parts
 import runs
 import recording
+import vision
 from cases import CASES, Case
 
 OUTPUT = Path(__file__).resolve().parents[2] / "crates/flux/tests/golden"
@@ -55,6 +56,9 @@ def main() -> None:
         if not wanted or name in wanted:
             write(OUTPUT)
             print(name)
+    if not wanted or "vision" in wanted:
+        vision.write()
+        print("vision")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,19 @@
 //! Pictures in and out of the VAE: 8-bit RGB to numbers in [-1, 1] and back, and resizing.
 
-mod lanczos;
-
 use image::RgbImage;
 use tintype_compute::Tensor;
+use tintype_pixels::{Dimensions, Filter};
 
-pub use lanczos::resize;
+use crate::size::Size;
+
+/// Resizes by Lanczos, as diffusers has Pillow do it.
+pub fn resize(picture: &RgbImage, size: Size) -> RgbImage {
+    let size = Dimensions {
+        width: size.width,
+        height: size.height,
+    };
+    tintype_pixels::resize(picture, size, Filter::Lanczos)
+}
 
 /// Numbers in [-1, 1] for a batch of pictures of one size: `(batch, height, width, 3)`.
 ///

@@ -1,34 +1,60 @@
-//! Lanczos resizing with Pillow's results, byte for byte.
+//! 8-bit RGB pictures: resizing with Pillow's results, byte for byte.
 //!
-//! A reference picture must reach the model as `diffusers` would hand it over, so this follows
+//! A picture must reach a model as the Python libraries would hand it over, so this follows
 //! Pillow's `src/libImaging/Resample.c`: filter weights in f64, rounded to 22 fractional bits,
 //! one pass along the rows and one along the columns with 8-bit values between them.
 
+mod filter;
+
 use image::RgbImage;
 
-use crate::size::Size;
+pub use filter::Filter;
 
-/// Lobes on each side.
-const LOBES: f64 = 3.0;
+/// A picture's size in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dimensions {
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
 
 /// Fractional bits of a weight: what an i32 leaves beside 8 bits of pixel and two of headroom.
 const PRECISION: u32 = 32 - 8 - 2;
 
 const CHANNELS: usize = 3;
 
-/// Resizes by Lanczos with three lobes, as `PIL.Image.resize` does.
-pub fn resize(picture: &RgbImage, size: Size) -> RgbImage {
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let (new_width, new_height) = (size.width as usize, size.height as usize);
+/// Resizes as `PIL.Image.resize` does.
+pub fn resize(picture: &RgbImage, size: Dimensions, filter: Filter) -> RgbImage {
+    let from = picture.dimensions();
     let mut pixels = picture.as_raw().clone();
-    if new_width != width {
-        pixels = resize_rows(&pixels, width, &windows(width, new_width));
+    let (mut width, to_width) = (from.0 as usize, size.width as usize);
+    let (height, to_height) = (from.1 as usize, size.height as usize);
+    let columns = |pixels: Vec<u8>, width| match to_height == height {
+        true => pixels,
+        false => resize_columns(&pixels, width, &windows(filter, height, to_height)),
+    };
+    let columns_first = columns_first(from, size);
+    if columns_first {
+        pixels = columns(pixels, width);
     }
-    if new_height != height {
-        pixels = resize_columns(&pixels, new_width, &windows(height, new_height));
+    if to_width != width {
+        pixels = resize_rows(&pixels, width, &windows(filter, width, to_width));
+        width = to_width;
+    }
+    if !columns_first {
+        pixels = columns(pixels, width);
     }
     RgbImage::from_raw(size.width, size.height, pixels)
         .expect("three bytes for each pixel; this is a bug")
+}
+
+/// Whether the pass along the columns comes first. It matters, as each pass rounds to bytes; Pillow
+/// since version 13 has it first where the height loses more than twice what the width does.
+fn columns_first((width, height): (u32, u32), to: Dimensions) -> bool {
+    let lost_height = i64::from(height) - i64::from(to.height);
+    let lost_width = i64::from(width) - i64::from(to.width);
+    lost_height > 0 && lost_height > 2 * lost_width
 }
 
 /// The weights of the neighbouring input pixels that make one output pixel.
@@ -38,18 +64,18 @@ struct Window {
 }
 
 /// The windows of every output pixel along one axis.
-fn windows(from: usize, to: usize) -> Vec<Window> {
+fn windows(filter: Filter, from: usize, to: usize) -> Vec<Window> {
     let scale = from as f64 / to as f64;
     // Shrinking widens the filter so that every input pixel is seen.
     let stretch = scale.max(1.0);
-    let support = LOBES * stretch;
+    let support = filter.support() * stretch;
     (0..to)
         .map(|index| {
             let center = (index as f64 + 0.5) * scale;
             let start = (center - support + 0.5).max(0.0) as usize;
             let end = ((center + support + 0.5) as usize).min(from);
             let weights: Vec<f64> = (start..end)
-                .map(|x| lanczos((x as f64 - center + 0.5) / stretch))
+                .map(|x| filter.weight((x as f64 - center + 0.5) / stretch))
                 .collect();
             let sum: f64 = weights.iter().sum();
             Window {
@@ -58,23 +84,6 @@ fn windows(from: usize, to: usize) -> Vec<Window> {
             }
         })
         .collect()
-}
-
-/// sinc(x) sinc(x/3) within three lobes.
-fn lanczos(x: f64) -> f64 {
-    if (-LOBES..LOBES).contains(&x) {
-        sinc(x) * sinc(x / LOBES)
-    } else {
-        0.0
-    }
-}
-
-fn sinc(x: f64) -> f64 {
-    if x == 0.0 {
-        return 1.0;
-    }
-    let x = x * std::f64::consts::PI;
-    x.sin() / x
 }
 
 /// Rounds half away from zero, as Pillow does.
