@@ -20,6 +20,7 @@ mod memory;
 mod models;
 mod moderation;
 mod moderation_command;
+mod picture_classifier;
 mod picture_command;
 mod picture_file;
 mod project;

@@ -1,7 +1,7 @@
 //! `[moderation]` in the configuration: what it may say, and the moderators that come of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use tintype_moderation::{Category, RuleSet, Thresholds, Tolerance};
 use tintype_service::moderation::{Endpoint, EndpointConfig, Mode, Moderation, OnFailure};
 use url::Url;
+
+use crate::picture_classifier::{ClassifierModerator, ClassifierSettings};
 
 /// What an operator decides about moderation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,8 @@ pub struct ModerationSettings {
     pub thresholds: BTreeMap<String, [f32; Tolerance::COUNT]>,
     /// A moderation server.
     pub endpoint: Option<EndpointSettings>,
+    /// A model on this machine that judges pictures.
+    pub classifier: Option<ClassifierSettings>,
 }
 
 /// Whether anything is moderated.
@@ -92,12 +96,13 @@ const MAX_TIMEOUT_SECONDS: u64 = 12;
 const OUR_PREFIX: &str = "TINTYPE_";
 
 impl ModerationSettings {
-    /// The moderators. Nothing is connected to.
+    /// The moderators. Nothing is connected to; a classifier is loaded, from the library in the data
+    /// folder if it is there.
     ///
     /// # Errors
     /// A rule file that is not there or broken (its line and the reason), an unknown category, a
-    /// key that is not in the environment.
-    pub fn moderation(&self) -> anyhow::Result<Moderation> {
+    /// key that is not in the environment, a classifier that cannot be used.
+    pub fn moderation(&self, data: &Path) -> anyhow::Result<Moderation> {
         let endpoint = match &self.endpoint {
             Some(endpoint) => Some((endpoint, Arc::new(endpoint.open()?))),
             None => None,
@@ -116,6 +121,11 @@ impl ModerationSettings {
             texts: vec![Arc::new(self.rule_set()?)],
             pictures: Vec::new(),
         };
+        if self.mode != ModeSetting::Off
+            && let Some(classifier) = self.classifier(data)?
+        {
+            moderation.pictures.push(Arc::new(classifier));
+        }
         if let Some((settings, endpoint)) = endpoint {
             if settings.texts {
                 moderation.texts.push(endpoint.clone());
@@ -125,6 +135,19 @@ impl ModerationSettings {
             }
         }
         Ok(moderation)
+    }
+
+    /// The classifier of pictures: the operator's, or the one that is installed.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn classifier(&self, data: &Path) -> anyhow::Result<Option<ClassifierModerator>> {
+        let installed = || ClassifierSettings::installed(data);
+        let Some(settings) = self.classifier.clone().or_else(installed) else {
+            return Ok(None);
+        };
+        let classifier = settings.open(data).context("[moderation.classifier]")?;
+        Ok(Some(classifier))
     }
 
     /// The rules: the operator's, or those that ship with the program.
@@ -208,20 +231,26 @@ mod tests {
     }
 
     fn failure(text: &str) -> String {
-        let error = settings(text).moderation().expect_err("cannot be used");
+        let error = settings(text)
+            .moderation(Path::new("/nowhere"))
+            .expect_err("cannot be used");
         format!("{error:#}")
     }
 
     #[test]
     fn prompts_are_moderated_unless_somebody_says_otherwise() {
-        let moderation = settings("").moderation().expect("the default");
+        let moderation = settings("")
+            .moderation(Path::new("/nowhere"))
+            .expect("the default");
         assert!(moderation.judges_texts() && !moderation.judges_pictures());
         assert_eq!(moderation.gap(), Some("pictures are not moderated"));
         assert_eq!(moderation.refusal(), None);
-        let off = settings("mode = \"off\"").moderation().expect("off");
+        let off = settings("mode = \"off\"")
+            .moderation(Path::new("/nowhere"))
+            .expect("off");
         assert_eq!(off.gap(), Some("nothing is moderated"));
         let required = settings("mode = \"required\"")
-            .moderation()
+            .moderation(Path::new("/nowhere"))
             .expect("required");
         assert!(required.refusal().is_some());
     }
@@ -230,7 +259,9 @@ mod tests {
     fn an_endpoint_judges_what_it_is_set_to() {
         let text = "mode = \"required\"\n[endpoint]\nurl = \"http://10.0.0.7:8000\"\npictures = true\n\
                     [endpoint.categories]\nS1 = \"violence\"\n[thresholds]\nhate = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]";
-        let moderation = settings(text).moderation().expect("settings");
+        let moderation = settings(text)
+            .moderation(Path::new("/nowhere"))
+            .expect("settings");
         assert_eq!((moderation.texts.len(), moderation.pictures.len()), (2, 1));
         assert_eq!((moderation.gap(), moderation.refusal()), (None, None));
         let lax = Tolerance::new(6).expect("a level");

@@ -1,18 +1,25 @@
-//! `tintype moderation`: what the rules see in a prompt, and the rules that ship with the program.
+//! `tintype moderation`: what is seen in a prompt or a picture, and the rules that ship with the program.
+
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tintype_moderation::{BUILTIN_RULES, Match, Origin, RuleSet, Thresholds, Tolerance};
+use tintype_moderation::{BUILTIN_RULES, Match, Origin, RuleSet, Scores, Thresholds, Tolerance};
+use tintype_vision::Seen;
 
+use crate::picture_classifier::DEFAULT_MODEL;
+use crate::picture_file;
 use crate::settings::{ConfigFile, Overrides, Settings};
 
 /// The command line of `moderation`.
 #[derive(Debug, Subcommand)]
 pub enum ModerationCommand {
-    /// Show what the rules see in a prompt, and whether it would be let through.
+    /// Show what the rules see in a prompt, or the classifier in a picture, and whether it would be
+    /// let through.
     ///
-    /// Uses the rules and thresholds of the configuration. A moderation server is not asked.
+    /// Uses the rules, the classifier and the thresholds of the configuration. A moderation server is
+    /// not asked.
     Check(CheckArguments),
     /// Print the rules that ship with the program: a file to begin with.
     Rules,
@@ -22,7 +29,11 @@ pub enum ModerationCommand {
 #[derive(Debug, Args)]
 pub struct CheckArguments {
     /// The prompt.
-    prompt: String,
+    #[arg(required_unless_present = "picture", conflicts_with = "picture")]
+    prompt: Option<String>,
+    /// A picture (JPEG, PNG or WebP) in the place of a prompt.
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// How much is let through: 0 (strictest) to 6.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=6))]
     tolerance: u8,
@@ -33,14 +44,25 @@ pub struct CheckArguments {
     json: bool,
 }
 
-/// What the rules say of one prompt.
+/// What is said of one prompt or picture.
 #[derive(Debug, Serialize)]
 struct Report {
     tolerance: u8,
     /// The category that a task would end with.
     moderated: Option<String>,
     categories: Vec<Line>,
-    rules: Vec<Rule>,
+    /// Of a prompt: the rules that found something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<Vec<Rule>>,
+    /// Of a picture: what the classifier saw.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<Label>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Label {
+    label: String,
+    score: f32,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,12 +99,7 @@ impl ModerationCommand {
 
 impl CheckArguments {
     fn run(self) -> anyhow::Result<()> {
-        let settings = Settings::load(self.file.config.as_deref(), Overrides::default())?;
-        let rules = settings.moderation.rule_set()?;
-        let thresholds = settings.moderation.thresholds()?;
-        let tolerance =
-            Tolerance::new(self.tolerance).ok_or_else(|| anyhow!("a tolerance is from 0 to 6"))?;
-        let report = Report::of(&rules, &thresholds, &self.prompt, tolerance);
+        let report = self.report()?;
         if self.json {
             let json = serde_json::to_string_pretty(&report).context("cannot be printed")?;
             println!("{json}");
@@ -91,11 +108,55 @@ impl CheckArguments {
         }
         Ok(())
     }
+
+    fn report(&self) -> anyhow::Result<Report> {
+        let settings = Settings::load(self.file.config.as_deref(), Overrides::default())?;
+        let thresholds = settings.moderation.thresholds()?;
+        let tolerance =
+            Tolerance::new(self.tolerance).ok_or_else(|| anyhow!("a tolerance is from 0 to 6"))?;
+        if let Some(file) = &self.picture {
+            let picture = picture_file::read(file)?;
+            let classifier = settings.moderation.classifier(&settings.data)?;
+            let classifier = classifier.ok_or_else(|| {
+                anyhow!(
+                    "no classifier judges pictures here; get one: tintype model pull {DEFAULT_MODEL}"
+                )
+            })?;
+            let (seen, scores) = classifier.look(&picture);
+            return Ok(Report::of_picture(seen, &scores, &thresholds, tolerance));
+        }
+        let rules = settings.moderation.rule_set()?;
+        let prompt = self.prompt.as_deref().unwrap_or_default();
+        Ok(Report::of(&rules, &thresholds, prompt, tolerance))
+    }
 }
 
 impl Report {
     fn of(rules: &RuleSet, thresholds: &Thresholds, prompt: &str, tolerance: Tolerance) -> Self {
-        let scores = rules.scores(prompt);
+        let found = rules.matches(prompt).iter().map(Rule::of).collect();
+        Self {
+            rules: Some(found),
+            ..Self::of_scores(&rules.scores(prompt), thresholds, tolerance)
+        }
+    }
+
+    fn of_picture(
+        seen: Vec<Seen>,
+        scores: &Scores,
+        thresholds: &Thresholds,
+        tolerance: Tolerance,
+    ) -> Self {
+        let labels = seen.into_iter().map(|seen| Label {
+            label: seen.label,
+            score: seen.score,
+        });
+        Self {
+            labels: Some(labels.collect()),
+            ..Self::of_scores(scores, thresholds, tolerance)
+        }
+    }
+
+    fn of_scores(scores: &Scores, thresholds: &Thresholds, tolerance: Tolerance) -> Self {
         let lines = scores.seen().map(|(category, score)| {
             let threshold = thresholds.threshold(category, tolerance);
             Line {
@@ -108,22 +169,39 @@ impl Report {
         Self {
             tolerance: tolerance.level(),
             moderated: thresholds
-                .reached(&scores, tolerance)
+                .reached(scores, tolerance)
                 .map(|category| category.to_string()),
             categories: lines.collect(),
-            rules: rules.matches(prompt).iter().map(Rule::of).collect(),
+            rules: None,
+            labels: None,
         }
     }
 
     fn text(&self) -> String {
         let mut text = match &self.moderated {
+            Some(category) if self.labels.is_some() => format!("Content moderated: {category}\n"),
             Some(category) => format!("Request moderated: {category}\n"),
             None => "let through\n".to_owned(),
         };
-        if self.categories.is_empty() {
-            return text;
+        self.add_categories(&mut text);
+        for label in self.labels.iter().flatten() {
+            text += &format!("the classifier sees {}: {:.2}\n", label.label, label.score);
         }
-        text += &format!(
+        for rule in self.rules.iter().flatten() {
+            let whose = if rule.builtin { "built-in" } else { "own" };
+            text += &format!(
+                "{whose} rule in line {}: {} {:.2}\n",
+                rule.line, rule.category, rule.score
+            );
+        }
+        text
+    }
+
+    fn add_categories(&self, text: &mut String) {
+        if self.categories.is_empty() {
+            return;
+        }
+        *text += &format!(
             "\n{:<18} {:>5}  threshold at tolerance {}\n",
             "category", "score", self.tolerance
         );
@@ -132,20 +210,12 @@ impl Report {
                 .threshold
                 .map_or("–".to_owned(), |threshold| format!("{threshold:.2}"));
             let verdict = if line.moderated { "  moderated" } else { "" };
-            text += &format!(
+            *text += &format!(
                 "{:<18} {:>5.2}  {threshold}{verdict}\n",
                 line.category, line.score
             );
         }
-        text += "\n";
-        for rule in &self.rules {
-            let whose = if rule.builtin { "built-in" } else { "own" };
-            text += &format!(
-                "{whose} rule in line {}: {} {:.2}\n",
-                rule.line, rule.category, rule.score
-            );
-        }
-        text
+        *text += "\n";
     }
 }
 

@@ -77,6 +77,9 @@ flag over both:
   mode = \"on\"            # \"required\": no run while a moderator is missing; \"off\"
   rules = \"FILE\"         # in the place of the built-in rules for prompts
 
+  [moderation.classifier] # judges pictures; tintype model pull nsfw-vit gets one
+  model = \"DIR\"
+
 In the environment these are TINTYPE_DANGER_ALLOW_PRIVATE_ADDRESSES, TINTYPE_LIMITS__BODY_BYTES and \
 so on. TINTYPE_LOG sets what is logged, such as debug or warn,tintype_server=info.
 

@@ -299,7 +299,7 @@ impl Settings {
                 danger_allow_private_addresses: self.danger_allow_private_addresses,
             },
             fetch_timeout: Duration::from_secs(self.fetch.total_seconds),
-            moderation: self.moderation.moderation()?,
+            moderation: self.moderation.moderation(&self.data)?,
             ..ServiceConfig::new(public_url)
         })
     }

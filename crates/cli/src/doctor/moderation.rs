@@ -4,11 +4,11 @@ use super::Finding;
 use crate::settings::Settings;
 
 /// What a picture moderator is set up with.
-const ADVICE: &str = "a moderation server that judges pictures: [moderation.endpoint] with \
-                      pictures = true (docs/moderation.md)";
+const ADVICE: &str = "a classifier (tintype model pull nsfw-vit), or a moderation server that judges \
+                      pictures: [moderation.endpoint] with pictures = true (docs/moderation.md)";
 
 pub(super) fn moderation(settings: &Settings) -> Finding {
-    let moderation = match settings.moderation.moderation() {
+    let moderation = match settings.moderation.moderation(&settings.data) {
         Ok(moderation) => moderation,
         Err(error) => {
             return Finding::ok("moderation", "cannot be set up").wrong(format!("{error:#}"));

@@ -5,6 +5,7 @@
 mod bad_input;
 mod bench;
 mod bench_speed;
+mod classifier;
 mod client;
 mod commands;
 mod faults;
