@@ -72,6 +72,16 @@ pub trait Device: Send + Sync + fmt::Debug {
         self.linear_concat(layer, &[input], epilogue)
     }
 
+    /// [`Device::linear_concat`] with `added`, `(batch, rows, out)`, added to the sums before the epilogue:
+    /// what a low-rank adapter beside the layer adds to it.
+    fn linear_added(
+        &self,
+        layer: &Linear,
+        inputs: &[&Tensor],
+        added: &Tensor,
+        epilogue: Epilogue<'_>,
+    ) -> Tensor;
+
     /// A convolution over `(batch, height, width, in)`, plus `residual` of the output's shape.
     fn conv2d(&self, layer: &Conv2d, input: &Tensor, residual: Option<&Tensor>) -> Tensor {
         let shape = layer.output_shape(input);

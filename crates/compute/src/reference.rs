@@ -49,15 +49,29 @@ impl Device for ReferenceDevice {
     }
 
     fn linear_concat(&self, layer: &Linear, inputs: &[&Tensor], epilogue: Epilogue<'_>) -> Tensor {
+        let [batch, rows, _] = inputs[0].rank3();
+        let nothing = Tensor::zeros([batch, rows, layer.out_features()]);
+        self.linear_added(layer, inputs, &nothing, epilogue)
+    }
+
+    fn linear_added(
+        &self,
+        layer: &Linear,
+        inputs: &[&Tensor],
+        added: &Tensor,
+        epilogue: Epilogue<'_>,
+    ) -> Tensor {
         let packed: &Weights = layer.packed();
         let [batch, rows, _] = inputs[0].rank3();
         let (depth, width) = (layer.in_features(), layer.out_features());
+        assert_eq!(added.shape(), [batch, rows, width], "this is a bug");
         let mut output = Vec::with_capacity(batch * rows * width);
         for row in 0..batch * rows {
             let x = joined_row(inputs, row);
             assert_eq!(x.len(), depth, "this is a bug");
             for (column, w) in packed.weight.data().chunks_exact(depth).enumerate() {
                 let y = dot(&x, w) + packed.bias(column);
+                let y = y + f64::from(added.data()[row * width + column]);
                 output.push(finish(y, epilogue, [row / rows, row, column], width) as f32);
             }
         }

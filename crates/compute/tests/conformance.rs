@@ -268,6 +268,41 @@ fn linear_layers_over_inputs_side_by_side() {
 }
 
 #[test]
+fn what_is_added_to_a_linear_layer_comes_before_its_epilogue() {
+    let mut draw = Draw::new();
+    for rows in [1, 40] {
+        let (x, weight) = (draw.tensor(&[2, rows, 70]), draw.tensor(&[131, 70]));
+        let [added, residual] = [(); 2].map(|()| draw.tensor(&[2, rows, 131]));
+        let (bias, gates) = (draw.tensor(&[131]), draw.tensor(&[2, 131]));
+        let gate = Chunk {
+            table: &gates,
+            index: 0,
+        };
+        let residual = &residual;
+        for epilogue in [
+            Epilogue::None,
+            Epilogue::Activation(Activation::GeluTanh),
+            Epilogue::Multiply(residual),
+            Epilogue::Residual(residual),
+            Epilogue::GateResidual { gate, residual },
+        ] {
+            check(&format!("added, {epilogue:?}"), draw.seed, |device| {
+                let layer = device.pack_linear(&weight, Some(&bias));
+                vec![device.linear_added(&layer, &[&x], &added, epilogue)]
+            });
+        }
+    }
+    // The oracle itself, by hand: relu(2 · 3 + 1 - 10) = 0, where relu(7) - 10 is not.
+    let one = |value: f32| Tensor::from_vec([1, 1, 1], vec![value]);
+    let weight = Tensor::from_vec([1, 1], vec![3.0]);
+    let bias = Tensor::from_vec([1], vec![1.0]);
+    let layer = ReferenceDevice.pack_linear(&weight, Some(&bias));
+    let relu = Epilogue::Activation(Activation::Relu);
+    let found = ReferenceDevice.linear_added(&layer, &[&one(2.0)], &one(-10.0), relu);
+    assert_eq!(found.data(), [0.0]);
+}
+
+#[test]
 fn linear_layers_do_not_see_the_batch() {
     let mut draw = Draw::new();
     for rows in [1, 2, 31, 200] {

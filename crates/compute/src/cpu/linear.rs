@@ -112,11 +112,28 @@ fn grid(device: &CpuDevice, rows: usize, columns: usize) -> Grid {
     }
 }
 
+/// What becomes of the sums.
+#[derive(Clone, Copy)]
+pub(super) struct Last<'a> {
+    /// Added to them, of the output's shape.
+    pub added: Option<&'a Tensor>,
+    pub epilogue: Epilogue<'a>,
+}
+
+impl<'a> Last<'a> {
+    pub fn of(epilogue: Epilogue<'a>) -> Self {
+        Self {
+            added: None,
+            epilogue,
+        }
+    }
+}
+
 pub(super) fn run(
     device: &CpuDevice,
     layer: &Linear,
     inputs: &[&Tensor],
-    epilogue: Epilogue<'_>,
+    last: Last<'_>,
 ) -> Tensor {
     let packed: &Layer = layer.packed();
     let [batch, rows, _] = inputs[0].rank3();
@@ -126,6 +143,9 @@ pub(super) fn run(
         assert_eq!(input.shape()[..2], [batch, rows], "this is a bug");
     }
     let width = layer.out_features();
+    if let Some(added) = last.added {
+        assert_eq!(added.shape(), [batch, rows, width], "this is a bug");
+    }
     let mut output = device.tensor(&[batch, rows, width]);
     let simd = device.simd();
     let caller = |tile: &Tile<'_>| {
@@ -142,7 +162,7 @@ pub(super) fn run(
                     row,
                     columns,
                 };
-                finish(simd, packed, epilogue, place, values);
+                finish(simd, packed, last, place, values);
             },
         }
     };
@@ -195,7 +215,7 @@ struct Place {
     columns: Range<usize>,
 }
 
-fn finish(simd: Simd, layer: &Layer, epilogue: Epilogue<'_>, place: Place, values: &mut [f32]) {
+fn finish(simd: Simd, layer: &Layer, last: Last<'_>, place: Place, values: &mut [f32]) {
     let Place {
         sample,
         row,
@@ -206,7 +226,10 @@ fn finish(simd: Simd, layer: &Layer, epilogue: Epilogue<'_>, place: Place, value
     if let Some(bias) = &layer.bias {
         simd::add(simd, values, &bias[columns.clone()]);
     }
-    match epilogue {
+    if let Some(added) = last.added {
+        simd::add(simd, values, under(added));
+    }
+    match last.epilogue {
         Epilogue::None => {}
         Epilogue::Activation(activation) => simd::activate(simd, values, activation),
         Epilogue::Multiply(other) => simd::multiply(simd, values, under(other)),

@@ -31,6 +31,7 @@ use std::{
 use amx::TileUnit;
 use cores::Cores;
 use kernels::Kernels;
+use linear::Last;
 pub use kernels::{Isa, MissingIsa, UnknownIsa};
 pub use options::{CpuOptions, UnknownWeightFormat, WeightFormat};
 use pool::Pool;
@@ -238,7 +239,18 @@ impl Device for CpuDevice {
     }
 
     fn linear_concat(&self, layer: &Linear, inputs: &[&Tensor], epilogue: Epilogue<'_>) -> Tensor {
-        linear::run(self, layer, inputs, epilogue)
+        linear::run(self, layer, inputs, Last::of(epilogue))
+    }
+
+    fn linear_added(
+        &self,
+        layer: &Linear,
+        inputs: &[&Tensor],
+        added: &Tensor,
+        epilogue: Epilogue<'_>,
+    ) -> Tensor {
+        let added = Some(added);
+        linear::run(self, layer, inputs, Last { added, epilogue })
     }
 
     fn convolve(&self, convolution: &Convolution<'_>, target: Target<'_>) {
