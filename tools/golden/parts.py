@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer, T5Tokenizer
 
+import loras
 import runs
 
 SEEDS = [0, 1, 42, 2**32 - 1, 2**32 + 5, 2**63 - 1, -1, -(2**63)]
@@ -150,4 +151,5 @@ PARTS = {
     "tokenizers": write_tokenizers,
     "resize": write_resize,
     "packing": write_packing,
+    "lora": loras.write_loras,
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use tintype_compute::{Activation, Attention, Device, Epilogue, Linear, Mask, Segment, Tensor};
+use tintype_compute::{Activation, Attention, Device, Epilogue, Mask, Segment, Tensor};
 
 use crate::{
+    adapted::{AdaptedLinear, Target},
     config::ClipConfig,
+    lora::Applied,
     weights::{
         Error, Weights,
         layers::{Loader, Width},
@@ -16,15 +18,15 @@ use crate::{
 /// text in any vocabulary of CLIP.
 const LEGACY_EOS: u32 = 2;
 
-/// A CLIP text encoder, ready to run on one device.
-#[derive(Debug)]
+/// A CLIP text encoder, ready to run on one device. Copies share the weights.
+#[derive(Clone, Debug)]
 pub struct ClipTextEncoder {
     config: ClipConfig,
     device: Arc<dyn Device>,
     /// `(vocab_size, hidden_size)`
-    tokens: Tensor,
+    tokens: Arc<Tensor>,
     /// `(max_position_embeddings, hidden_size)`
-    positions: Tensor,
+    positions: Arc<Tensor>,
     blocks: Vec<ClipBlock>,
     final_norm: LayerNorm,
 }
@@ -57,10 +59,7 @@ impl ClipTextEncoder {
             device: &*device,
         };
         let blocks = (0..config.num_hidden_layers)
-            .map(|index| {
-                let name = format!("{prefix}encoder.layers.{index}");
-                ClipBlock::load(&mut loader, &config, &name, device.clone())
-            })
+            .map(|index| ClipBlock::load(&mut loader, &config, (prefix, index), device.clone()))
             .collect::<Result<_, _>>()?;
         let final_norm =
             LayerNorm::load(&mut loader, &format!("{prefix}final_layer_norm"), &config)?;
@@ -68,11 +67,22 @@ impl ClipTextEncoder {
         Ok(Self {
             config,
             device,
-            tokens,
-            positions,
+            tokens: Arc::new(tokens),
+            positions: Arc::new(positions),
             blocks,
             final_norm,
         })
+    }
+
+    /// The same model with these adapters, and none that it had.
+    pub(crate) fn adapted(&self, loras: &[Applied]) -> Self {
+        let mut adapted = self.clone();
+        adapted.layers_mut().for_each(|layer| layer.adapt(loras));
+        adapted
+    }
+
+    fn layers_mut(&mut self) -> impl Iterator<Item = &mut AdaptedLinear> {
+        self.blocks.iter_mut().flat_map(ClipBlock::layers_mut)
     }
 
     /// The configuration it was built from.
@@ -134,60 +144,88 @@ fn end_of_text(ids: &[u32], eos_token_id: u32) -> usize {
 }
 
 /// One block: causal self-attention, then feed-forward, each normalised before and added back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClipBlock {
     device: Arc<dyn Device>,
     heads: usize,
     scale: f32,
     attention_norm: LayerNorm,
-    qkv: Linear,
-    output: Linear,
+    qkv: AdaptedLinear,
+    output: AdaptedLinear,
     feed_forward_norm: LayerNorm,
     activation: Activation,
-    up: Linear,
-    down: Linear,
+    up: AdaptedLinear,
+    down: AdaptedLinear,
+}
+
+/// All linear layers of an encoder: what adapters can be hung on.
+pub(crate) fn targets(config: &ClipConfig) -> Vec<Target> {
+    let blocks = 0..config.num_hidden_layers;
+    blocks
+        .flat_map(|index| block_targets(config, index))
+        .collect()
+}
+
+fn block_name(index: usize) -> String {
+    format!("encoder.layers.{index}")
+}
+
+/// Queries with keys and values, output, and the feed-forward's two.
+fn block_targets(config: &ClipConfig, index: usize) -> [Target; 4] {
+    let (name, hidden) = (block_name(index), config.hidden_size);
+    let inner = config.intermediate_size;
+    let width = |input, output| Width { input, output };
+    let qkv = ["q", "k", "v"].map(|part| format!("{name}.self_attn.{part}_proj"));
+    [
+        Target {
+            names: qkv.to_vec(),
+            width: width(hidden, hidden),
+        },
+        Target::new(format!("{name}.self_attn.out_proj"), width(hidden, hidden)),
+        Target::new(format!("{name}.mlp.fc1"), width(hidden, inner)),
+        Target::new(format!("{name}.mlp.fc2"), width(inner, hidden)),
+    ]
 }
 
 impl ClipBlock {
     fn load(
         loader: &mut Loader<'_>,
         config: &ClipConfig,
-        name: &str,
+        (prefix, index): (&str, usize),
         device: Arc<dyn Device>,
     ) -> Result<Self, Error> {
-        let hidden = config.hidden_size;
-        let square = Width {
-            input: hidden,
-            output: hidden,
-        };
-        let up = Width {
-            input: hidden,
-            output: config.intermediate_size,
-        };
-        let down = Width {
-            input: config.intermediate_size,
-            output: hidden,
-        };
-        let qkv = ["q", "k", "v"].map(|part| format!("{name}.self_attn.{part}_proj"));
+        let name = format!("{prefix}{}", block_name(index));
+        let [qkv, output, up, down] = block_targets(config, index)
+            .map(|target| AdaptedLinear::load_under(prefix, loader, &target));
+        let head_dim = config.hidden_size / config.num_attention_heads;
         Ok(Self {
             device,
             heads: config.num_attention_heads,
-            scale: 1.0 / ((hidden / config.num_attention_heads) as f32).sqrt(),
+            scale: 1.0 / (head_dim as f32).sqrt(),
             attention_norm: LayerNorm::load(loader, &format!("{name}.layer_norm1"), config)?,
-            qkv: loader.joined(&qkv, square, true)?,
-            output: loader.linear(&format!("{name}.self_attn.out_proj"), square)?,
+            qkv: qkv?,
+            output: output?,
             feed_forward_norm: LayerNorm::load(loader, &format!("{name}.layer_norm2"), config)?,
             activation: config.activation()?,
-            up: loader.linear(&format!("{name}.mlp.fc1"), up)?,
-            down: loader.linear(&format!("{name}.mlp.fc2"), down)?,
+            up: up?,
+            down: down?,
         })
+    }
+
+    fn layers_mut(&mut self) -> [&mut AdaptedLinear; 4] {
+        [
+            &mut self.qkv,
+            &mut self.output,
+            &mut self.up,
+            &mut self.down,
+        ]
     }
 
     /// `(batch, sequence, hidden_size)` in and out.
     pub fn forward(&self, hidden: &Tensor) -> Tensor {
         let device = &*self.device;
         let normal = self.attention_norm.forward(device, hidden);
-        let qkv = device.linear(&self.qkv, &normal, Epilogue::None);
+        let qkv = self.qkv.run(device, &normal, Epilogue::None);
         let attended = device.attention(&Attention {
             segments: &[Segment {
                 qkv: &qkv,
@@ -198,15 +236,19 @@ impl ClipBlock {
             rope: None,
             mask: Mask::Causal,
         });
-        let hidden = device.linear(&self.output, &attended[0], Epilogue::Residual(hidden));
+        let hidden = self
+            .output
+            .run(device, &attended[0], Epilogue::Residual(hidden));
 
         let normal = self.feed_forward_norm.forward(device, &hidden);
-        let up = device.linear(&self.up, &normal, Epilogue::Activation(self.activation));
-        device.linear(&self.down, &up, Epilogue::Residual(&hidden))
+        let up = self
+            .up
+            .run(device, &normal, Epilogue::Activation(self.activation));
+        self.down.run(device, &up, Epilogue::Residual(&hidden))
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LayerNorm {
     weight: Tensor,
     bias: Tensor,

@@ -19,35 +19,64 @@ mod single;
 
 use std::sync::Arc;
 
-use tintype_compute::{Chunk, Device, Epilogue, Linear, RopeTable, Tensor};
+use tintype_compute::{Chunk, Device, Epilogue, RopeTable, Tensor};
 
 pub use double::{DoubleModulation, DoubleStreamBlock};
 pub use single::SingleStreamBlock;
 
 use crate::{
+    adapted::{AdaptedLinear, Target},
     config::TransformerConfig,
+    lora::Applied,
     weights::{
         Error, Weights,
         layers::{Loader, Width},
     },
 };
-use embedding::{ConditionEmbedding, Mlp};
+use embedding::ConditionEmbedding;
 
 /// `eps` of every norm of the model.
 const EPS: f32 = 1e-6;
 
-/// The transformer, ready to run on one device.
-#[derive(Debug)]
+/// The transformer, ready to run on one device. Copies share the weights.
+#[derive(Clone, Debug)]
 pub struct Mmdit {
     config: TransformerConfig,
     device: Arc<dyn Device>,
     condition: ConditionEmbedding,
-    text_embedder: Linear,
-    image_embedder: Linear,
+    text_embedder: AdaptedLinear,
+    image_embedder: AdaptedLinear,
     double_blocks: Vec<DoubleStreamBlock>,
     single_blocks: Vec<SingleStreamBlock>,
-    output_modulation: Linear,
-    output: Linear,
+    output_modulation: AdaptedLinear,
+    output: AdaptedLinear,
+}
+
+/// All linear layers of a model: what adapters can be hung on.
+pub(crate) fn targets(config: &TransformerConfig) -> Vec<Target> {
+    let (condition, guidance) = embedding::targets(config);
+    let doubles = (0..config.num_layers)
+        .flat_map(|index| double::targets(config, &format!("transformer_blocks.{index}")));
+    let singles = (0..config.num_single_layers)
+        .flat_map(|index| single::targets(config, &format!("single_transformer_blocks.{index}")));
+    outer_targets(config)
+        .into_iter()
+        .chain(condition.into_iter().chain(guidance).flatten())
+        .chain(doubles)
+        .chain(singles)
+        .collect()
+}
+
+/// The layers before and after the blocks.
+fn outer_targets(config: &TransformerConfig) -> [Target; 4] {
+    let hidden = config.hidden_size();
+    [
+        ("context_embedder", config.joint_attention_dim, hidden),
+        ("x_embedder", config.in_channels, hidden),
+        ("norm_out.linear", hidden, 2 * hidden),
+        ("proj_out", hidden, config.output_features()),
+    ]
+    .map(|(name, input, output)| Target::new(name, Width { input, output }))
 }
 
 /// Everything one step needs.
@@ -87,42 +116,13 @@ impl Mmdit {
         device: Arc<dyn Device>,
     ) -> Result<Self, Error> {
         let config = TransformerConfig::parse(config_json)?;
-        let hidden = config.hidden_size();
         let mut loader = Loader {
             weights: &mut weights,
             device: &*device,
         };
-        let into_hidden = |input| Width {
-            input,
-            output: hidden,
-        };
-        let from_hidden = |output| Width {
-            input: hidden,
-            output,
-        };
-        let condition = ConditionEmbedding {
-            time: Mlp::load(
-                &mut loader,
-                "time_text_embed.timestep_embedder",
-                into_hidden(embedding::WAVES),
-            )?,
-            guidance: match config.guidance_embeds {
-                true => Some(Mlp::load(
-                    &mut loader,
-                    "time_text_embed.guidance_embedder",
-                    into_hidden(embedding::WAVES),
-                )?),
-                false => None,
-            },
-            pooled: Mlp::load(
-                &mut loader,
-                "time_text_embed.text_embedder",
-                into_hidden(config.pooled_projection_dim),
-            )?,
-        };
-        let text_embedder =
-            loader.linear("context_embedder", into_hidden(config.joint_attention_dim))?;
-        let image_embedder = loader.linear("x_embedder", into_hidden(config.in_channels))?;
+        let condition = ConditionEmbedding::load(&mut loader, &config)?;
+        let [text_embedder, image_embedder, output_modulation, output] =
+            outer_targets(&config).map(|target| AdaptedLinear::load(&mut loader, &target));
         let double_blocks = (0..config.num_layers)
             .map(|index| {
                 let name = format!("transformer_blocks.{index}");
@@ -135,8 +135,8 @@ impl Mmdit {
                 SingleStreamBlock::load(&mut loader, &config, &name, device.clone())
             })
             .collect::<Result<_, _>>()?;
-        let output_modulation = loader.linear("norm_out.linear", from_hidden(2 * hidden))?;
-        let output = loader.linear("proj_out", from_hidden(config.output_features()))?;
+        let (text_embedder, image_embedder) = (text_embedder?, image_embedder?);
+        let (output_modulation, output) = (output_modulation?, output?);
         weights.finish()?;
         Ok(Self {
             config,
@@ -149,6 +149,28 @@ impl Mmdit {
             output_modulation,
             output,
         })
+    }
+
+    /// The same model with these adapters, and none that it had.
+    pub(crate) fn adapted(&self, loras: &[Applied]) -> Self {
+        let mut adapted = self.clone();
+        adapted.layers_mut().for_each(|layer| layer.adapt(loras));
+        adapted
+    }
+
+    fn layers_mut(&mut self) -> impl Iterator<Item = &mut AdaptedLinear> {
+        let doubles = self.double_blocks.iter_mut();
+        let singles = self.single_blocks.iter_mut();
+        [
+            &mut self.text_embedder,
+            &mut self.image_embedder,
+            &mut self.output_modulation,
+            &mut self.output,
+        ]
+        .into_iter()
+        .chain(self.condition.layers_mut())
+        .chain(doubles.flat_map(DoubleStreamBlock::layers_mut))
+        .chain(singles.flat_map(SingleStreamBlock::layers_mut))
     }
 
     /// The configuration it was built from.
@@ -182,15 +204,14 @@ impl Mmdit {
     /// The prompt's tokens in the model's own width: `(batch, text_sequence, joint_attention_dim)` to
     /// `(batch, text_sequence, hidden)`.
     pub fn embed_text(&self, text: &Tensor) -> Tensor {
-        self.device
-            .linear(&self.text_embedder, text, Epilogue::None)
+        self.text_embedder.run(&*self.device, text, Epilogue::None)
     }
 
     /// The picture's tokens in the model's own width: `(batch, image_sequence, in_channels)` to
     /// `(batch, image_sequence, hidden)`.
     pub fn embed_image(&self, latents: &Tensor) -> Tensor {
-        self.device
-            .linear(&self.image_embedder, latents, Epilogue::None)
+        self.image_embedder
+            .run(&*self.device, latents, Epilogue::None)
     }
 
     /// The conditioning vector of every timestep (`temb` in diffusers): `(batch, timesteps, hidden)`.
@@ -279,13 +300,13 @@ impl Mmdit {
         // AdaLayerNormContinuous: scale first, shift second.
         let [scale, shift] = chunks(&condition.output);
         let normal = self.device.adaln(image, scale, shift, EPS);
-        self.device.linear(&self.output, &normal, Epilogue::None)
+        self.output.run(&*self.device, &normal, Epilogue::None)
     }
 }
 
 /// A modulation layer over `(batch, steps, hidden)`: one `(batch, parts * hidden)` for each step.
-fn modulations(device: &dyn Device, layer: &Linear, activated: &Tensor) -> Vec<Tensor> {
-    let all = device.linear(layer, activated, Epilogue::None);
+fn modulations(device: &dyn Device, layer: &AdaptedLinear, activated: &Tensor) -> Vec<Tensor> {
+    let all = layer.run(device, activated, Epilogue::None);
     let [batch, steps, width] = all.rank3();
     (0..steps)
         .map(|step| all.narrow_sequence(step, 1).reshape([batch, width]))

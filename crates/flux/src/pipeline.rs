@@ -23,13 +23,14 @@ mod run;
 mod settings;
 mod text_cache;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tintype_compute::Device;
 
 use crate::config::{ClipConfig, T5Config, TransformerConfig, VaeConfig};
 use crate::latents::PATCH;
+use crate::lora::{self, Lora, Targets};
 use crate::noise::NoiseType;
 use crate::schedule::{self, SchedulerConfig};
 use crate::size::{Ratio, Table};
@@ -165,6 +166,7 @@ pub struct Pipeline {
     t5_tokenizer: Tokenizer,
     vae_config: VaeConfig,
     geometry: Geometry,
+    lora_targets: Targets,
     parts: Parts,
 }
 
@@ -226,6 +228,7 @@ impl Pipeline {
             t5_tokenizer: plan.t5_tokenizer,
             geometry: Geometry::new(plan.transformer, plan.t5, plan.vae.clone()),
             vae_config: plan.vae,
+            lora_targets: plan.lora_targets,
             parts: Parts::new(files.clone(), options.clone(), device.clone()),
             device,
         })
@@ -296,6 +299,15 @@ impl Pipeline {
         self.text_cache.statistics()
     }
 
+    /// Reads a LoRA for this model; requests may then name it ([`Request::loras`]). The model itself need
+    /// not be loaded.
+    ///
+    /// # Errors
+    /// If it is none, or made for another model.
+    pub fn open_lora(&self, path: &Path) -> Result<Lora, lora::Error> {
+        Lora::open(path, &self.lora_targets, &*self.device)
+    }
+
     /// The model's own defaults.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -311,6 +323,7 @@ struct Plan {
     transformer: TransformerConfig,
     t5: T5Config,
     vae: VaeConfig,
+    lora_targets: Targets,
 }
 
 impl Plan {
@@ -353,6 +366,7 @@ impl Plan {
             scheduler,
             clip_tokenizer,
             t5_tokenizer,
+            lora_targets: Targets::of(&transformer, &clip),
             transformer,
             t5,
             vae,

@@ -31,8 +31,8 @@ use std::{
 use amx::TileUnit;
 use cores::Cores;
 use kernels::Kernels;
-use linear::Last;
 pub use kernels::{Isa, MissingIsa, UnknownIsa};
+use linear::Last;
 pub use options::{CpuOptions, UnknownWeightFormat, WeightFormat};
 use pool::Pool;
 use simd::Simd;

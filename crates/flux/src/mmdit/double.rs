@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tintype_compute::{
-    Activation, Attention, Device, Epilogue, Linear, Mask, QkNorm, RopeTable, Segment, Tensor,
+    Activation, Attention, Device, Epilogue, Mask, QkNorm, RopeTable, Segment, Tensor,
 };
 
 use super::{EPS, chunks, modulations};
 use crate::{
+    adapted::{AdaptedLinear, Target},
     config::TransformerConfig,
     weights::{
         Error,
@@ -19,7 +20,7 @@ use crate::{
 pub(super) const MLP_RATIO: usize = 4;
 
 /// A block in which text and picture have weights of their own and attend as one sequence.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DoubleStreamBlock {
     device: Arc<dyn Device>,
     heads: usize,
@@ -53,6 +54,12 @@ impl DoubleStreamBlock {
             image,
             text,
         })
+    }
+
+    /// Its layers, for adapters.
+    pub(super) fn layers_mut(&mut self) -> impl Iterator<Item = &mut AdaptedLinear> {
+        let streams = [&mut self.image, &mut self.text];
+        streams.into_iter().flat_map(Stream::layers_mut)
     }
 
     /// The modulation for each step of `(batch, steps, hidden)`, which is SiLU of the conditioning
@@ -120,16 +127,49 @@ const TEXT: Names = Names {
     feed_forward: "ff_context",
 };
 
+impl Names {
+    /// Modulation, queries with keys and values, output, and the feed-forward's two.
+    fn targets(&self, config: &TransformerConfig, block: &str) -> [Target; 5] {
+        let hidden = config.hidden_size();
+        let inner = MLP_RATIO * hidden;
+        let width = |input, output| Width { input, output };
+        let named = |name: &str| format!("{block}.{name}");
+        let feed_forward = named(self.feed_forward);
+        let qkv = Target {
+            names: self.qkv.map(named).to_vec(),
+            width: width(hidden, hidden),
+        };
+        [
+            Target::new(named(self.modulation), width(hidden, 6 * hidden)),
+            qkv,
+            Target::new(named(self.output), width(hidden, hidden)),
+            Target::new(format!("{feed_forward}.net.0.proj"), width(hidden, inner)),
+            Target::new(format!("{feed_forward}.net.2"), width(inner, hidden)),
+        ]
+    }
+}
+
+/// The linear layers of a block.
+pub(super) fn targets(
+    config: &TransformerConfig,
+    name: &str,
+) -> impl Iterator<Item = Target> + use<> {
+    [IMAGE, TEXT]
+        .map(|names| names.targets(config, name))
+        .into_iter()
+        .flatten()
+}
+
 /// The weights of the text or of the picture.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stream {
-    modulation: Linear,
-    qkv: Linear,
+    modulation: AdaptedLinear,
+    qkv: AdaptedLinear,
     query_norm: Tensor,
     key_norm: Tensor,
-    output: Linear,
-    up: Linear,
-    down: Linear,
+    output: AdaptedLinear,
+    up: AdaptedLinear,
+    down: AdaptedLinear,
 }
 
 impl Stream {
@@ -139,36 +179,37 @@ impl Stream {
         block: &str,
         names: &Names,
     ) -> Result<Self, Error> {
-        let hidden = config.hidden_size();
-        let from_hidden = |output| Width {
-            input: hidden,
-            output,
-        };
-        let named = |name: &str| format!("{block}.{name}");
-        let down = Width {
-            input: MLP_RATIO * hidden,
-            output: hidden,
-        };
-        let [query_norm, key_norm] = names.norms;
-        let feed_forward = named(names.feed_forward);
+        let [modulation, qkv, output, up, down] = names
+            .targets(config, block)
+            .map(|target| AdaptedLinear::load(loader, &target));
+        let [query_norm, key_norm] = names
+            .norms
+            .map(|norm| loader.vector(&format!("{block}.{norm}"), config.attention_head_dim));
         Ok(Self {
-            modulation: loader.linear(&named(names.modulation), from_hidden(6 * hidden))?,
-            qkv: loader.joined(&names.qkv.map(named), from_hidden(hidden), true)?,
-            query_norm: loader.vector(&named(query_norm), config.attention_head_dim)?,
-            key_norm: loader.vector(&named(key_norm), config.attention_head_dim)?,
-            output: loader.linear(&named(names.output), from_hidden(hidden))?,
-            up: loader.linear(
-                &format!("{feed_forward}.net.0.proj"),
-                from_hidden(MLP_RATIO * hidden),
-            )?,
-            down: loader.linear(&format!("{feed_forward}.net.2"), down)?,
+            modulation: modulation?,
+            qkv: qkv?,
+            query_norm: query_norm?,
+            key_norm: key_norm?,
+            output: output?,
+            up: up?,
+            down: down?,
         })
+    }
+
+    fn layers_mut(&mut self) -> [&mut AdaptedLinear; 5] {
+        [
+            &mut self.modulation,
+            &mut self.qkv,
+            &mut self.output,
+            &mut self.up,
+            &mut self.down,
+        ]
     }
 
     fn qkv(&self, device: &dyn Device, x: &Tensor, modulation: &Tensor) -> Tensor {
         let [shift, scale, ..] = chunks::<6>(modulation);
         let normal = device.adaln(x, scale, shift, EPS);
-        device.linear(&self.qkv, &normal, Epilogue::None)
+        self.qkv.run(device, &normal, Epilogue::None)
     }
 
     fn segment<'a>(&'a self, qkv: &'a Tensor) -> Segment<'a> {
@@ -196,12 +237,12 @@ impl Stream {
             gate: attention_gate,
             residual: x,
         };
-        let x = device.linear(&self.output, attended, epilogue);
+        let x = self.output.run(device, attended, epilogue);
 
         let normal = device.adaln(&x, scale, shift, EPS);
         let gelu = Epilogue::Activation(Activation::GeluTanh);
-        let up = device.linear(&self.up, &normal, gelu);
+        let up = self.up.run(device, &normal, gelu);
         let epilogue = Epilogue::GateResidual { gate, residual: &x };
-        device.linear(&self.down, &up, epilogue)
+        self.down.run(device, &up, epilogue)
     }
 }

@@ -1,54 +1,97 @@
 //! Timestep, guidance and pooled prompt as one vector (diffusers 0.42 embeddings.py,
 //! `CombinedTimestepGuidanceTextProjEmbeddings` and `CombinedTimestepTextProjEmbeddings`).
 
-use tintype_compute::{Activation, Device, Epilogue, Linear, Tensor};
+use tintype_compute::{Activation, Device, Epilogue, Tensor};
 
-use crate::weights::{
-    Error,
-    layers::{Loader, Width},
+use crate::{
+    adapted::{AdaptedLinear, Target},
+    config::TransformerConfig,
+    weights::{
+        Error,
+        layers::{Loader, Width},
+    },
 };
 
 /// Features of a number before its two layers: a cosine and a sine of 128 frequencies.
-pub(super) const WAVES: usize = 256;
+const WAVES: usize = 256;
 
 /// The longest period of those waves.
 const MAX_PERIOD: f64 = 10_000.0;
 
 /// Two layers with SiLU between them (`TimestepEmbedding`, `PixArtAlphaTextProjection`).
-#[derive(Debug)]
-pub(super) struct Mlp {
-    first: Linear,
-    second: Linear,
+#[derive(Clone, Debug)]
+struct Mlp {
+    first: AdaptedLinear,
+    second: AdaptedLinear,
 }
 
 impl Mlp {
-    pub fn load(loader: &mut Loader<'_>, name: &str, width: Width) -> Result<Self, Error> {
-        let square = Width {
-            input: width.output,
-            output: width.output,
-        };
+    fn load(loader: &mut Loader<'_>, targets: &[Target; 2]) -> Result<Self, Error> {
+        let [first, second] = targets;
         Ok(Self {
-            first: loader.linear(&format!("{name}.linear_1"), width)?,
-            second: loader.linear(&format!("{name}.linear_2"), square)?,
+            first: AdaptedLinear::load(loader, first)?,
+            second: AdaptedLinear::load(loader, second)?,
         })
+    }
+
+    fn layers_mut(&mut self) -> [&mut AdaptedLinear; 2] {
+        [&mut self.first, &mut self.second]
     }
 
     fn forward(&self, device: &dyn Device, x: &Tensor) -> Tensor {
         let silu = Epilogue::Activation(Activation::Silu);
-        let inner = device.linear(&self.first, x, silu);
-        device.linear(&self.second, &inner, Epilogue::None)
+        let inner = self.first.run(device, x, silu);
+        self.second.run(device, &inner, Epilogue::None)
     }
 }
 
 /// The embeddings whose sum conditions every block.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ConditionEmbedding {
-    pub time: Mlp,
-    pub guidance: Option<Mlp>,
-    pub pooled: Mlp,
+    time: Mlp,
+    guidance: Option<Mlp>,
+    pooled: Mlp,
+}
+
+/// The layers of time, pooled prompt and, for some models, guidance.
+pub(super) fn targets(config: &TransformerConfig) -> ([[Target; 2]; 2], Option<[Target; 2]>) {
+    let hidden = config.hidden_size();
+    let mlp = |name: &str, input| {
+        let layer = |number, input| {
+            let name = format!("time_text_embed.{name}.linear_{number}");
+            let output = hidden;
+            Target::new(name, Width { input, output })
+        };
+        [layer(1, input), layer(2, hidden)]
+    };
+    let pooled = mlp("text_embedder", config.pooled_projection_dim);
+    let guidance = || mlp("guidance_embedder", WAVES);
+    (
+        [mlp("timestep_embedder", WAVES), pooled],
+        config.guidance_embeds.then(guidance),
+    )
 }
 
 impl ConditionEmbedding {
+    pub fn load(loader: &mut Loader<'_>, config: &TransformerConfig) -> Result<Self, Error> {
+        let ([time, pooled], guidance) = targets(config);
+        let guidance = guidance.map(|targets| Mlp::load(loader, &targets));
+        Ok(Self {
+            time: Mlp::load(loader, &time)?,
+            guidance: guidance.transpose()?,
+            pooled: Mlp::load(loader, &pooled)?,
+        })
+    }
+
+    /// Its layers, for adapters.
+    pub fn layers_mut(&mut self) -> impl Iterator<Item = &mut AdaptedLinear> {
+        let parts = [&mut self.time, &mut self.pooled];
+        parts
+            .into_iter()
+            .chain(&mut self.guidance)
+            .flat_map(Mlp::layers_mut)
+    }
+
     /// `pooled` is `(batch, pooled_projection_dim)`. Returns `(batch, timesteps, hidden)`.
     pub fn forward(
         &self,

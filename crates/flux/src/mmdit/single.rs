@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tintype_compute::{
-    Activation, Attention, Device, Epilogue, Linear, Mask, QkNorm, RopeTable, Segment, Tensor,
+    Activation, Attention, Device, Epilogue, Mask, QkNorm, RopeTable, Segment, Tensor,
 };
 
 use super::{EPS, chunks, double::MLP_RATIO, modulations};
 use crate::{
+    adapted::{AdaptedLinear, Target},
     config::TransformerConfig,
     weights::{
         Error,
@@ -17,18 +18,36 @@ use crate::{
 
 /// A block over text and picture as one sequence; attention and feed-forward run side by side and share
 /// one output projection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SingleStreamBlock {
     device: Arc<dyn Device>,
     heads: usize,
     scale: f32,
-    modulation: Linear,
-    qkv: Linear,
+    modulation: AdaptedLinear,
+    qkv: AdaptedLinear,
     query_norm: Tensor,
     key_norm: Tensor,
-    up: Linear,
+    up: AdaptedLinear,
     /// Over the attention's and the feed-forward's features side by side.
-    output: Linear,
+    output: AdaptedLinear,
+}
+
+/// The linear layers of a block: modulation, queries with keys and values, the feed-forward's first, and
+/// the output.
+pub(super) fn targets(config: &TransformerConfig, name: &str) -> [Target; 4] {
+    let hidden = config.hidden_size();
+    let inner = MLP_RATIO * hidden;
+    let width = |input, output| Width { input, output };
+    let qkv = ["q", "k", "v"].map(|part| format!("{name}.attn.to_{part}"));
+    [
+        Target::new(format!("{name}.norm.linear"), width(hidden, 3 * hidden)),
+        Target {
+            names: qkv.to_vec(),
+            width: width(hidden, hidden),
+        },
+        Target::new(format!("{name}.proj_mlp"), width(hidden, inner)),
+        Target::new(format!("{name}.proj_out"), width(hidden + inner, hidden)),
+    ]
 }
 
 impl SingleStreamBlock {
@@ -38,28 +57,30 @@ impl SingleStreamBlock {
         name: &str,
         device: Arc<dyn Device>,
     ) -> Result<Self, Error> {
-        let hidden = config.hidden_size();
-        let from_hidden = |output| Width {
-            input: hidden,
-            output,
-        };
-        let qkv = ["q", "k", "v"].map(|part| format!("{name}.attn.to_{part}"));
-        let output = Width {
-            input: (1 + MLP_RATIO) * hidden,
-            output: hidden,
-        };
         let head_dim = config.attention_head_dim;
+        let [modulation, qkv, up, output] =
+            targets(config, name).map(|target| AdaptedLinear::load(loader, &target));
         Ok(Self {
             device,
             heads: config.num_attention_heads,
             scale: 1.0 / (head_dim as f32).sqrt(),
-            modulation: loader.linear(&format!("{name}.norm.linear"), from_hidden(3 * hidden))?,
-            qkv: loader.joined(&qkv, from_hidden(hidden), true)?,
+            modulation: modulation?,
+            qkv: qkv?,
             query_norm: loader.vector(&format!("{name}.attn.norm_q"), head_dim)?,
             key_norm: loader.vector(&format!("{name}.attn.norm_k"), head_dim)?,
-            up: loader.linear(&format!("{name}.proj_mlp"), from_hidden(MLP_RATIO * hidden))?,
-            output: loader.linear(&format!("{name}.proj_out"), output)?,
+            up: up?,
+            output: output?,
         })
+    }
+
+    /// Its layers, for adapters.
+    pub(super) fn layers_mut(&mut self) -> [&mut AdaptedLinear; 4] {
+        [
+            &mut self.modulation,
+            &mut self.qkv,
+            &mut self.up,
+            &mut self.output,
+        ]
     }
 
     /// The modulation for each step of `(batch, steps, hidden)`, which is SiLU of the conditioning
@@ -73,7 +94,7 @@ impl SingleStreamBlock {
         let device = &*self.device;
         let [shift, scale, gate] = chunks(modulation);
         let normal = device.adaln(joined, scale, shift, EPS);
-        let qkv = device.linear(&self.qkv, &normal, Epilogue::None);
+        let qkv = self.qkv.run(device, &normal, Epilogue::None);
         let attended = device.attention(&Attention {
             segments: &[Segment {
                 qkv: &qkv,
@@ -89,11 +110,12 @@ impl SingleStreamBlock {
             mask: Mask::None,
         });
         let gelu = Epilogue::Activation(Activation::GeluTanh);
-        let up = device.linear(&self.up, &normal, gelu);
+        let up = self.up.run(device, &normal, gelu);
         let epilogue = Epilogue::GateResidual {
             gate,
             residual: joined,
         };
-        device.linear_concat(&self.output, &[&attended[0], &up], epilogue)
+        self.output
+            .run_concat(device, &[&attended[0], &up], epilogue)
     }
 }

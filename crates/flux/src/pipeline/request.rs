@@ -2,6 +2,7 @@
 
 use image::RgbImage;
 
+use crate::lora::{Applied, MAX_WEIGHT};
 use crate::size::Size;
 
 use super::{Error, Kind, Settings};
@@ -53,6 +54,8 @@ pub struct Request {
     pub negative_prompt: Option<String>,
     /// T5 tokens of a prompt.
     pub max_sequence_length: Option<usize>,
+    /// LoRAs for this request alone, opened by [`super::Pipeline::open_lora`] of the same pipeline.
+    pub loras: Vec<Applied>,
 }
 
 impl Request {
@@ -71,6 +74,7 @@ impl Request {
             true_cfg: None,
             negative_prompt: None,
             max_sequence_length: None,
+            loras: Vec::new(),
         }
     }
 
@@ -133,8 +137,20 @@ impl Request {
         } else if with_reference != 0 && with_reference != self.items.len() {
             Some("either all pictures of a batch have a reference or none has".to_owned())
         } else {
-            None
+            self.complaint_of_loras()
         }
+    }
+
+    fn complaint_of_loras(&self) -> Option<String> {
+        let range = -MAX_WEIGHT..=MAX_WEIGHT;
+        let wrong = |applied: &&Applied| !range.contains(&applied.weight);
+        self.loras.iter().find(wrong).map(|applied| {
+            format!(
+                "the LoRA {} has weight {}; weights are between -{MAX_WEIGHT} and {MAX_WEIGHT}",
+                applied.lora.name(),
+                applied.weight
+            )
+        })
     }
 }
 

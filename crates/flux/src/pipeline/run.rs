@@ -7,6 +7,7 @@ use image::RgbImage;
 use tintype_compute::{RopeTable, Tensor};
 
 use crate::latents::{self, PATCH, Role};
+use crate::lora::{self, Applied};
 use crate::mmdit::{Condition, Mmdit};
 use crate::noise::Generator;
 use crate::picture;
@@ -15,7 +16,7 @@ use crate::size::Size;
 use crate::vae::Vae;
 
 use super::request::Resolved;
-use super::text_cache::Encoded;
+use super::text_cache::{Encoded, TextKind};
 use super::{Error, Pipeline, Request};
 
 /// Seconds spent in each stage.
@@ -44,6 +45,7 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Run<'a> {
     pipeline: &'a Pipeline,
+    /// The pipeline's own, or one that has the request's LoRAs.
     mmdit: Arc<Mmdit>,
     size: Size,
     /// One for each step, and a final 0.
@@ -71,6 +73,14 @@ struct Guide {
     conditions: Vec<Condition>,
 }
 
+/// How prompts are read.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    /// T5 tokens.
+    tokens: usize,
+    loras: &'a [Applied],
+}
+
 impl Pipeline {
     /// Prepares a request: encodes prompts and references, draws the noise.
     ///
@@ -93,16 +103,22 @@ impl Pipeline {
         let started = Instant::now();
         let prompts: Vec<&str> = request.items.iter().map(|i| i.prompt.as_str()).collect();
         // All prompts are read before the transformer comes: both need not be in memory together.
-        let tokens = resolved.max_sequence_length;
-        let positive = self.read(&prompts, tokens)?;
+        let reading = Reading {
+            tokens: resolved.max_sequence_length,
+            loras: &request.loras,
+        };
+        let positive = self.read(&prompts, reading)?;
         let negative = if resolved.true_cfg > 1.0 {
             let text = request.negative_prompt.as_deref().unwrap_or("");
-            Some(self.read(&vec![text; prompts.len()], tokens)?)
+            Some(self.read(&vec![text; prompts.len()], reading)?)
         } else {
             None
         };
         self.parts.prompts_are_read();
-        let mmdit = self.parts.mmdit()?;
+        let mut mmdit = self.parts.mmdit()?;
+        if !request.loras.is_empty() {
+            mmdit = Arc::new(mmdit.adapted(&request.loras));
+        }
         let guide = |encoded| guide(&mmdit, &encoded, &sigmas, resolved);
         let positive = guide(positive);
         let negative = negative.map(|encoded| (guide(encoded), resolved.true_cfg));
@@ -176,19 +192,25 @@ impl Pipeline {
     }
 
     /// What both text encoders make of the prompts.
-    fn read(&self, prompts: &[&str], tokens: usize) -> Result<Encoded, Error> {
+    fn read(&self, prompts: &[&str], reading: Reading<'_>) -> Result<Encoded, Error> {
+        let kind = TextKind {
+            tokens: reading.tokens,
+            loras: lora::text_variant(reading.loras),
+        };
         self.text_cache
-            .look_up(prompts, tokens, |prompts| self.encode(prompts, tokens))
+            .look_up(prompts, &kind, |prompts| self.encode(prompts, reading))
     }
 
     /// What both text encoders make of each prompt.
-    fn encode(&self, prompts: &[&str], tokens: usize) -> Result<Vec<Encoded>, Error> {
+    fn encode(&self, prompts: &[&str], reading: Reading<'_>) -> Result<Vec<Encoded>, Error> {
+        let Reading { tokens, loras } = reading;
         let t5_ids = encode_all(prompts, |text| self.t5_tokenizer.encode(text, tokens))?;
         let encoders = self.parts.text()?;
         let text = encoders.t5.forward(&t5_ids, prompts.len());
         let length = self.clip_tokenizer.clip_length();
         let clip_ids = encode_all(prompts, |text| self.clip_tokenizer.encode(text, length))?;
-        let pooled = encoders.clip.forward_pooled(&clip_ids, prompts.len());
+        let clip = encoders.clip.adapted(loras);
+        let pooled = clip.forward_pooled(&clip_ids, prompts.len());
         let one = |tensor: &Tensor, sample| {
             let mut shape = tensor.shape().to_vec();
             shape[0] = 1;

@@ -25,6 +25,15 @@ pub(super) struct Encoded {
     pub pooled: Tensor,
 }
 
+/// How a prompt is encoded, beside the prompt itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TextKind {
+    /// T5 tokens.
+    pub tokens: usize,
+    /// Which LoRAs change the text encoder, and how.
+    pub loras: Vec<(u64, u32)>,
+}
+
 /// What the cache of a pipeline has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextCacheStatistics {
@@ -53,7 +62,7 @@ struct Kept {
 
 struct Entry {
     prompt: String,
-    tokens: usize,
+    kind: TextKind,
     encoded: Encoded,
 }
 
@@ -79,7 +88,7 @@ impl TextCache {
         }
     }
 
-    /// The prompts in their order, of `tokens` T5 tokens each. `encode` is given those that are not
+    /// The prompts in their order, encoded as `kind` says. `encode` is given those that are not
     /// there, each once, and returns one for each.
     ///
     /// # Errors
@@ -87,10 +96,10 @@ impl TextCache {
     pub fn look_up<E>(
         &self,
         prompts: &[&str],
-        tokens: usize,
+        kind: &TextKind,
         encode: impl FnOnce(&[&str]) -> Result<Vec<Encoded>, E>,
     ) -> Result<Encoded, E> {
-        let mut missing = self.missing(prompts, tokens);
+        let mut missing = self.missing(prompts, kind);
         let new = match missing.is_empty() {
             true => Vec::new(),
             false => encode(&missing)?,
@@ -98,11 +107,11 @@ impl TextCache {
         let mut kept = self.lock();
         let entries = missing.drain(..).zip(new).map(|(prompt, encoded)| Entry {
             prompt: prompt.to_owned(),
-            tokens,
+            kind: kind.clone(),
             encoded,
         });
         kept.entries.extend(entries);
-        let joined = kept.joined(prompts, tokens);
+        let joined = kept.joined(prompts, kind);
         kept.shrink(self.limit_bytes);
         Ok(joined)
     }
@@ -117,11 +126,11 @@ impl TextCache {
     }
 
     /// Those prompts, each once, that are not kept; those that are count as asked for just now.
-    fn missing<'a>(&self, prompts: &[&'a str], tokens: usize) -> Vec<&'a str> {
+    fn missing<'a>(&self, prompts: &[&'a str], kind: &TextKind) -> Vec<&'a str> {
         let mut kept = self.lock();
         let mut missing = Vec::new();
         for &prompt in prompts {
-            match kept.position(prompt, tokens) {
+            match kept.position(prompt, kind) {
                 Some(position) => {
                     kept.entries[position..].rotate_left(1);
                     kept.statistics.hits += 1;
@@ -142,15 +151,15 @@ impl TextCache {
 }
 
 impl Kept {
-    fn position(&self, prompt: &str, tokens: usize) -> Option<usize> {
-        let is_it = |entry: &Entry| entry.tokens == tokens && entry.prompt == prompt;
+    fn position(&self, prompt: &str, kind: &TextKind) -> Option<usize> {
+        let is_it = |entry: &Entry| entry.kind == *kind && entry.prompt == prompt;
         self.entries.iter().rposition(is_it)
     }
 
     /// All prompts as one batch.
-    fn joined(&self, prompts: &[&str], tokens: usize) -> Encoded {
+    fn joined(&self, prompts: &[&str], kind: &TextKind) -> Encoded {
         let found = |&prompt: &&str| {
-            let position = self.position(prompt, tokens);
+            let position = self.position(prompt, kind);
             let position = position.expect("looked up or encoded just now; this is a bug");
             &self.entries[position].encoded
         };
@@ -197,7 +206,7 @@ mod tests {
 
     use tintype_compute::Tensor;
 
-    use super::{Encoded, TextCache};
+    use super::{Encoded, TextCache, TextKind};
 
     /// Prompts as their lengths.
     fn encode(prompts: &[&str]) -> Result<Vec<Encoded>, Infallible> {
@@ -206,6 +215,13 @@ mod tests {
             pooled: Tensor::from_vec([1, 1], vec![prompt.len() as f32]),
         };
         Ok(prompts.iter().map(encode).collect())
+    }
+
+    fn tokens(tokens: usize) -> TextKind {
+        TextKind {
+            tokens,
+            loras: Vec::new(),
+        }
     }
 
     fn nothing(prompts: &[&str]) -> Result<Vec<Encoded>, Infallible> {
@@ -217,29 +233,35 @@ mod tests {
         let cache = TextCache::default();
         let prompts = ["aaa", "b", "aaa"];
         for encode in [encode, nothing] {
-            let Ok(found) = cache.look_up(&prompts, 2, encode);
+            let Ok(found) = cache.look_up(&prompts, &tokens(2), encode);
             assert_eq!(found.text.shape(), [3, 2, 1]);
             assert_eq!(found.text.data(), [3.0, 3.0, 1.0, 1.0, 3.0, 3.0]);
             assert_eq!(found.pooled.data(), [3.0, 1.0, 3.0]);
         }
-        let Ok(_) = cache.look_up(&["b"], 1, encode);
+        let Ok(_) = cache.look_up(&["b"], &tokens(1), encode);
         let statistics = cache.statistics();
         assert_eq!((statistics.hits, statistics.misses), (3, 3));
         assert_eq!(statistics.entries, 3, "another length is another entry");
+        let adapted = TextKind {
+            loras: vec![(1, 0)],
+            ..tokens(2)
+        };
+        let Ok(_) = cache.look_up(&["b"], &adapted, encode);
+        assert_eq!(cache.statistics().entries, 4, "so is another LoRA");
         assert!(!format!("{cache:?}").contains("aaa"));
     }
 
     #[test]
     fn the_one_not_asked_for_longest_goes_first() {
         let cache = TextCache::default();
-        let Ok(_) = cache.look_up(&["a"], 2, encode);
+        let Ok(_) = cache.look_up(&["a"], &tokens(2), encode);
         let cache = TextCache::with_limit(2 * cache.statistics().bytes);
         for prompt in ["a", "b", "a", "c"] {
-            let Ok(_) = cache.look_up(&[prompt], 2, encode);
+            let Ok(_) = cache.look_up(&[prompt], &tokens(2), encode);
         }
         assert_eq!(cache.statistics().entries, 2);
-        let Ok(_) = cache.look_up(&["a", "c"], 2, nothing);
-        let Ok(_) = cache.look_up(&["b"], 2, encode);
+        let Ok(_) = cache.look_up(&["a", "c"], &tokens(2), nothing);
+        let Ok(_) = cache.look_up(&["b"], &tokens(2), encode);
         assert_eq!(cache.statistics().misses, 4);
     }
 
@@ -247,7 +269,7 @@ mod tests {
     fn without_room_everything_is_encoded_and_nothing_kept() {
         let cache = TextCache::with_limit(0);
         for _ in 0..2 {
-            let Ok(found) = cache.look_up(&["a", "bb"], 2, encode);
+            let Ok(found) = cache.look_up(&["a", "bb"], &tokens(2), encode);
             assert_eq!(found.pooled.data(), [1.0, 2.0]);
         }
         let statistics = cache.statistics();
