@@ -73,9 +73,60 @@ pub fn exp2<const FMA: bool>(x: f32) -> f32 {
     p * power_of_two(shifted)
 }
 
+/// x Φ(x) with the normal distribution Φ, GELU without an approximation: what is beyond |x| comes from
+/// erfc(z) = t e^(p(t) - z²) with t = 2 / (2 + z) and z = |x| / √2. p is the polynomial of degree 9 whose
+/// greatest error over 0 ≤ z ≤ 13, 5.8e-8, is the least.
+#[inline(always)]
+pub fn gelu<const FMA: bool>(x: f32) -> f32 {
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 2.0 / (2.0 + z);
+    let mut p = 0.157_899_74;
+    for coefficient in [
+        -0.751_430_1,
+        1.322_738_6,
+        -0.916_864_45,
+        0.101_734_73,
+        -0.095_060_065,
+        0.067_173_414,
+        0.379_884_03,
+        0.999_409_74,
+        -1.265_485_6,
+    ] {
+        p = multiply_add::<FMA>(p, t, coefficient);
+    }
+    let beyond = 0.5 * t * exp::<FMA>(multiply_add::<FMA>(-z, z, p));
+    let below = if x < 0.0 { beyond } else { 1.0 - beyond };
+    x * below
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{exp, exp2};
+    use super::{exp, exp2, gelu};
+    use crate::{Activation, reference::activate};
+
+    #[test]
+    fn gelu_is_right_also_where_it_is_tiny() {
+        let close = |x: f32, expected: f64, tolerance: f64| {
+            for found in [gelu::<false>(x), gelu::<true>(x)] {
+                let error = ((f64::from(found) - expected) / expected).abs();
+                assert!(error < tolerance, "gelu({x}) is off by {error:e}");
+            }
+        };
+        for step in -500..1_200 {
+            let x = step as f32 / 100.0 + 0.003;
+            close(x, activate(Activation::Gelu, f64::from(x)), 3e-6);
+        }
+        // mpmath, x · ncdf(x).
+        close(-6.0, -5.919_525_9e-9, 3e-6);
+        close(-8.0, -4.976_768_5e-15, 1e-5);
+        close(-12.0, -2.131_778_5e-32, 2e-5);
+        assert_eq!(gelu::<false>(0.0), 0.0);
+        assert_eq!(gelu::<false>(f32::INFINITY), f32::INFINITY);
+        assert_eq!(gelu::<false>(-40.0), 0.0);
+        // As PyTorch: -∞ times 0.
+        assert!(gelu::<false>(f32::NEG_INFINITY).is_nan());
+        assert!(gelu::<false>(f32::NAN).is_nan());
+    }
 
     #[test]
     fn exp_is_right_to_the_last_places() {

@@ -1,7 +1,7 @@
 //! Passes over rows of activations.
 
 use super::{
-    math::{multiply_add, sigmoid},
+    math::{gelu, multiply_add, sigmoid},
     vectorised,
 };
 use crate::Activation;
@@ -92,9 +92,7 @@ vectorised! {
     /// `x = activation(x)`
     pub fn activate(x: &mut [f32], activation: Activation) {
         match activation {
-            Activation::Gelu => x.iter_mut().for_each(|x| {
-                *x = crate::reference::activate(Activation::Gelu, f64::from(*x)) as f32;
-            }),
+            Activation::Gelu => x.iter_mut().for_each(|x| *x = gelu::<FMA>(*x)),
             // 0.5 x (1 + tanh u) = x · sigmoid(2u)
             Activation::GeluTanh => x.iter_mut().for_each(|x| {
                 let inner = *x * multiply_add::<FMA>(0.044_715 * *x, *x, 1.0);
