@@ -24,16 +24,19 @@ pub struct Seen {
 
 impl Seen {
     pub fn planned(&self) -> Planned {
-        self.planned.lock().unwrap().expect("a plan")
+        self.planned
+            .lock()
+            .expect("nobody panicked")
+            .expect("a plan")
     }
 
     pub fn waits(&self) -> Vec<(String, Duration)> {
-        self.waits.lock().unwrap().clone()
+        self.waits.lock().expect("nobody panicked").clone()
     }
 
     /// What arrived, less what was thrown away.
     pub fn bytes(&self) -> i64 {
-        *self.bytes.lock().unwrap()
+        *self.bytes.lock().expect("nobody panicked")
     }
 }
 
@@ -41,19 +44,22 @@ impl Watcher for Seen {
     fn checking(&self, _: &RelativePath) {}
 
     fn planned(&self, planned: &Planned) {
-        *self.planned.lock().unwrap() = Some(*planned);
+        *self.planned.lock().expect("nobody panicked") = Some(*planned);
     }
 
     fn received(&self, _: &RelativePath, bytes: u64) {
-        *self.bytes.lock().unwrap() += bytes as i64;
+        *self.bytes.lock().expect("nobody panicked") += bytes as i64;
     }
 
     fn dropped(&self, _: &RelativePath, bytes: u64) {
-        *self.bytes.lock().unwrap() -= bytes as i64;
+        *self.bytes.lock().expect("nobody panicked") -= bytes as i64;
     }
 
     fn waiting(&self, _: &RelativePath, reason: &str, wait: Duration) {
-        self.waits.lock().unwrap().push((reason.to_owned(), wait));
+        self.waits
+            .lock()
+            .expect("nobody panicked")
+            .push((reason.to_owned(), wait));
     }
 
     fn finished(&self, _: &RelativePath, _: u64) {}
