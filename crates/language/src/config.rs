@@ -195,6 +195,14 @@ impl Config {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 
+    /// Values of all layers of all blocks, biases and norms left out.
+    pub fn block_values(&self) -> usize {
+        let queries = self.num_attention_heads * self.head_dim;
+        let keys = self.key_value_heads() * self.head_dim;
+        let attention = 2 * queries + 2 * keys;
+        self.num_hidden_layers * self.hidden_size * (attention + 3 * self.intermediate_size)
+    }
+
     /// The base of the rotations' frequencies.
     pub fn rope_theta(&self) -> f64 {
         let newer = self.rope_parameters.as_ref().and_then(|p| p.rope_theta);

@@ -83,7 +83,7 @@ impl Decoder {
         let head = if config.tie_word_embeddings {
             // Some files store it a second time.
             loader.weights.discard(&format!("{HEAD}.weight"));
-            device.pack_stored_linear(&embedding.matrix(), None)
+            loader.linear_of_table(HEAD, &embedding)
         } else {
             let width = Width {
                 input: config.hidden_size,
@@ -91,7 +91,6 @@ impl Decoder {
             };
             loader.linear_without_bias(HEAD, width)?
         };
-        embedding.release();
         weights.finish()?;
         Ok(Self {
             config,

@@ -25,7 +25,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Reads a file that may be missing.
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -76,26 +76,25 @@ impl GenerationConfig {
     }
 }
 
-/// Whether the model's chat template can switch thoughts off: then an empty pair of marks does it. A
-/// folder without a template is taken for one of the first Qwen3 models, which think.
-pub fn thinks(folder: &Path) -> Result<bool, Error> {
-    const SWITCH: &str = "enable_thinking";
-    let template = read_if_there(&folder.join("chat_template.jinja"))?;
-    if let Some(template) = template {
-        return Ok(String::from_utf8_lossy(&template).contains(SWITCH));
-    }
-    #[derive(Default, Deserialize)]
+/// The chat's template, if the folder has one.
+pub fn template(folder: &Path) -> Result<Option<String>, Error> {
+    #[derive(Deserialize)]
     struct TokenizerConfig {
         chat_template: Option<serde_json::Value>,
     }
+    let template = read_if_there(&folder.join("chat_template.jinja"))?;
+    if let Some(template) = template {
+        return Ok(Some(String::from_utf8_lossy(&template).into_owned()));
+    }
     let path = folder.join("tokenizer_config.json");
-    let config = match read_if_there(&path)? {
-        Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::Tokenizer {
+    let Some(bytes) = read_if_there(&path)? else {
+        return Ok(None);
+    };
+    let config: TokenizerConfig =
+        serde_json::from_slice(&bytes).map_err(|error| Error::Tokenizer {
             file: path.display().to_string(),
             reason: error.to_string(),
-        })?,
-        None => TokenizerConfig::default(),
-    };
-    let template = config.chat_template;
-    Ok(template.is_none_or(|template| template.to_string().contains(SWITCH)))
+        })?;
+    // Older files hold several templates by name.
+    Ok(config.chat_template.map(|template| template.to_string()))
 }

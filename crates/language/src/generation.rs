@@ -6,7 +6,7 @@ use crate::{Decoder, Error, Sampler, Sampling, Session, TextStream, Tokenizer};
 
 /// Tokens that are read at a time: enough to repay the reading of the weights, few enough for the
 /// caller to be asked often whether to go on.
-const CHUNK_TOKENS: usize = 128;
+pub const CHUNK_TOKENS: usize = 128;
 
 /// How an answer is made.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,24 +7,30 @@ use std::{
 };
 
 use tintype_compute::Device;
-use tintype_weights::Weights;
+use tintype_weights::Meter;
 
 use crate::{
-    Config, Decoder, Error, GenerationOptions, Halt, Message, Progress, Reply, Sampling, Session,
-    Tokenizer,
+    Config, Decoder, Error, GenerationOptions, Halt, Memory, Message, Progress, Reply, Sampling,
+    Session, Tokenizer,
     chat::{self, Marks},
-    files::{self, GenerationConfig},
-    generation::Speaker,
+    generation::{CHUNK_TOKENS, Speaker},
+    source::Source,
 };
 
 /// How a model is opened.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
     /// Tokens that there is room for, messages and answer together; never more than the model was made
-    /// for. Memory is taken as they come.
+    /// for. Memory is taken as they come ([`Memory`]).
     pub context_tokens: usize,
     /// A folder for packed layers, so that the next start takes them from there.
     pub packed_cache: Option<PathBuf>,
+}
+
+impl OpenOptions {
+    fn context_of(&self, config: &Config) -> usize {
+        self.context_tokens.min(config.max_position_embeddings)
+    }
 }
 
 impl Default for OpenOptions {
@@ -49,52 +55,52 @@ pub struct LanguageModel {
 }
 
 impl LanguageModel {
-    /// Opens a folder as `transformers` saves it: `config.json`, `tokenizer.json`, safetensors, and
-    /// `generation_config.json` if there is one.
+    /// Opens a folder as `transformers` saves it (`config.json`, `tokenizer.json`, safetensors, and
+    /// `generation_config.json` if there is one), or a GGUF file.
     ///
     /// # Errors
     /// A file is missing or damaged, or the model is of another architecture.
     pub fn open(
-        folder: &Path,
+        path: &Path,
         device: Arc<dyn Device>,
         options: &OpenOptions,
     ) -> Result<Self, Error> {
-        let config =
-            String::from_utf8_lossy(&files::read(&folder.join("config.json"))?).into_owned();
-        let config = Config::parse(&config)?;
-        let path = folder.join("tokenizer.json");
-        let tokenizer = Tokenizer::from_json(&path.display().to_string(), &files::read(&path)?)?;
-        if tokenizer.ids() > config.vocab_size {
-            return Err(Error::Tokenizer {
-                file: path.display().to_string(),
-                reason: format!(
-                    "it has {} ids, but the model has embeddings for {}; are they of one model?",
-                    tokenizer.ids(),
-                    config.vocab_size
-                ),
-            });
-        }
-        let marks = Marks::of(&tokenizer, files::thinks(folder)?)?;
-        let generation = GenerationConfig::read(folder)?;
-        let ends = [
-            config.eos_token_id.as_slice(),
-            generation.eos_token_id.as_slice(),
-        ];
-        let ends = [&ends.concat()[..], &[marks.end]].concat();
-        let mut weights = Weights::open(folder)?;
+        let source = Source::open(path)?;
+        let marks = Marks::of(&source.tokenizer, source.thinks)?;
+        let mut ends = source.ends;
+        ends.push(marks.end);
+        let mut weights = source.weights;
         if let Some(folder) = &options.packed_cache {
             weights = weights.with_packed_cache(folder, &*device);
         }
-        let context = options.context_tokens.min(config.max_position_embeddings);
-        let decoder = Decoder::load(config, weights, device)?;
+        let context = options.context_of(&source.config);
+        let decoder = Decoder::load(source.config, weights, device)?;
         Ok(Self {
             session: decoder.session(context),
             decoder,
-            tokenizer,
+            tokenizer: source.tokenizer,
             marks,
             ends,
-            sampling: generation.sampling(),
+            sampling: source.sampling,
         })
+    }
+
+    /// What the model at `path` would take, by the headers of its files. What cannot be opened is an
+    /// error here already, unless its tensors hold wrong values.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::open`].
+    pub fn memory(
+        path: &Path,
+        device: Arc<dyn Device>,
+        options: &OpenOptions,
+    ) -> Result<Memory, Error> {
+        let source = Source::open(path)?;
+        Marks::of(&source.tokenizer, source.thinks)?;
+        let (meter, config) = (Meter::new(), source.config);
+        Decoder::load(config.clone(), source.weights.metered(&meter), device)?;
+        let context = options.context_of(&config);
+        Ok(Memory::new(&config, meter.bytes(), context, CHUNK_TOKENS))
     }
 
     /// How the model's makers recommend to choose words.

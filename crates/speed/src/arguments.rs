@@ -28,6 +28,8 @@ pub enum SpeedCommand {
     TextEncoder(Measured<cases::TextEncoderArguments>),
     /// Measure one denoising step of a transformer with a few blocks.
     Step(Measured<cases::StepArguments>),
+    /// Measure a language model: reading a prompt, or one word of the answer.
+    Language(Measured<cases::LanguageArguments>),
     /// Measure the bundled model, from the prompt to a PNG, and the share of each stage.
     Nano(Measured<cases::NanoArguments>),
 }
@@ -79,6 +81,7 @@ impl SpeedCommand {
             Self::VaeDecode(measured) => measured.run(cases::vae_decode),
             Self::TextEncoder(measured) => measured.run(cases::text_encoder),
             Self::Step(measured) => measured.run(cases::step),
+            Self::Language(measured) => measured.run(cases::language),
             Self::Nano(measured) => measured.run(cases::nano),
         }
     }

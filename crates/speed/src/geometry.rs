@@ -7,6 +7,8 @@ use std::{fmt, fs};
 use anyhow::{Context, anyhow};
 use serde_json::{Map, Value, json};
 
+use crate::cases::QWEN3;
+
 /// A model whose sizes are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Geometry {
@@ -16,6 +18,8 @@ pub(crate) enum Geometry {
     T5Xxl,
     /// The bundled model.
     Nano,
+    /// A language model, by its name.
+    Qwen3(&'static str),
     /// A `config.json` somewhere.
     File(PathBuf),
 }
@@ -26,6 +30,7 @@ pub(crate) enum Component {
     Transformer,
     Vae,
     T5,
+    Language,
 }
 
 impl Component {
@@ -34,6 +39,7 @@ impl Component {
             Self::Transformer => "transformer",
             Self::Vae => "vae",
             Self::T5 => "text_encoder_2",
+            Self::Language => "language_model",
         }
     }
 }
@@ -46,7 +52,10 @@ impl FromStr for Geometry {
             "flux1" => Self::Flux1,
             "t5-xxl" => Self::T5Xxl,
             "nano" => Self::Nano,
-            path => Self::File(PathBuf::from(path)),
+            other => match QWEN3.into_iter().find(|name| *name == other) {
+                Some(name) => Self::Qwen3(name),
+                None => Self::File(PathBuf::from(other)),
+            },
         })
     }
 }
@@ -57,6 +66,7 @@ impl fmt::Display for Geometry {
             Self::Flux1 => f.write_str("flux1"),
             Self::T5Xxl => f.write_str("t5-xxl"),
             Self::Nano => f.write_str("nano"),
+            Self::Qwen3(name) => f.write_str(name),
             Self::File(path) => path.display().fmt(f),
         }
     }
@@ -86,7 +96,15 @@ impl Geometry {
                 let path = path.display();
                 format!("cannot read {path}; --geometry takes flux1, t5-xxl, nano or a config.json")
             })?,
+            (Self::Qwen3(name), Component::Language) => qwen3(name),
             (Self::T5Xxl, _) => return Err(anyhow!("t5-xxl is a text encoder's geometry")),
+            (Self::Qwen3(name), _) => return Err(anyhow!("{name} is a language model's geometry")),
+            (Self::Flux1, Component::Language) => {
+                return Err(anyhow!(
+                    "flux1 has no language model; name {}",
+                    QWEN3.join(", ")
+                ));
+            }
         };
         serde_json::from_str(&text).with_context(|| format!("{self} is no config.json"))
     }
@@ -124,6 +142,29 @@ fn t5_xxl() -> String {
         "num_layers": 24,
         "num_heads": 64,
         "feed_forward_proj": "gated-gelu"
+    })
+    .to_string()
+}
+
+/// As published with Qwen3.
+fn qwen3(name: &str) -> String {
+    let (hidden, feed_forward, blocks, heads) = match name {
+        "qwen3-0.6b" => (1024, 3072, 28, 16),
+        "qwen3-1.7b" => (2048, 6144, 28, 16),
+        _ => (2560, 9728, 36, 32),
+    };
+    json!({
+        "model_type": "qwen3",
+        "vocab_size": 151_936,
+        "hidden_size": hidden,
+        "intermediate_size": feed_forward,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "rope_theta": 1e6,
+        "max_position_embeddings": 40_960,
+        "tie_word_embeddings": true
     })
     .to_string()
 }

@@ -31,6 +31,11 @@ pub(crate) fn json(case: &Case, chosen: &Chosen, summary: &Summary) -> Value {
         let per_processor = rate(flops, summary.processor.median);
         put("gflops_per_processor", per_processor.into());
     }
+    if let Some((tokens, weight_bytes)) = case.tokens {
+        put("tokens_per_s", per_second(tokens, summary).into());
+        let rate = rate(weight_bytes as f64, summary.wall.median);
+        put("weight_gigabytes_per_s", rate.into());
+    }
     if !summary.stages.is_empty() {
         let stages = summary.stages.iter();
         let stages: Map<String, Value> = stages
@@ -67,6 +72,14 @@ pub(crate) fn text(case: &Case, chosen: &Chosen, summary: &Summary) -> String {
         let rate = case.flops.map(|flops| rate(flops, spread.median));
         text.push_str(&row(name, spread, rate));
     }
+    if let Some((tokens, weight_bytes)) = case.tokens {
+        let _ = writeln!(
+            text,
+            "\n{:.1} tokens/s, {:.1} GB/s of weights",
+            per_second(tokens, summary),
+            rate(weight_bytes as f64, summary.wall.median)
+        );
+    }
     if !summary.stages.is_empty() {
         text.push_str(&shares(summary));
     }
@@ -92,7 +105,12 @@ fn shares(summary: &Summary) -> String {
     text
 }
 
-/// Billions of operations a second.
+/// Tokens a second by the wall's clock.
+fn per_second(tokens: usize, summary: &Summary) -> f64 {
+    tokens as f64 / summary.wall.median.as_secs_f64()
+}
+
+/// Billions of operations, or of bytes, a second.
 fn rate(flops: f64, time: Duration) -> f64 {
     flops / time.as_secs_f64() / 1e9
 }

@@ -2,7 +2,7 @@
 
 use tintype_compute::{Conv2d, ConvGeometry, Device, GroupNorm, Linear, Tensor};
 
-use super::{Error, Weights, taken::Taken};
+use super::{Error, Table, Weights, taken::Taken};
 
 /// Takes tensors by PyTorch's module names and packs them for one device.
 pub struct Loader<'a> {
@@ -40,6 +40,26 @@ impl Loader<'_> {
     /// `torch.nn.Linear` without a bias.
     pub fn linear_without_bias(&mut self, name: &str, width: Width) -> Result<Linear, Error> {
         self.joined(&[name.to_owned()], width, false)
+    }
+
+    /// A table as a linear layer without a bias: scores by the embeddings that they share. `name` is the
+    /// layer's.
+    pub fn linear_of_table(&mut self, name: &str, table: &Table) -> Linear {
+        let weight = table.matrix();
+        if let Some(meter) = &self.weights.meter {
+            meter.add(self.device.linear_bytes(&weight));
+            return Linear::new(weight.columns(), weight.rows(), ());
+        }
+        let cache = self.weights.cache.as_ref();
+        if let Some(kept) = cache.and_then(|cache| cache.layer(self.device, name, None)) {
+            return kept;
+        }
+        let layer = self.device.pack_stored_linear(&weight, None);
+        table.release();
+        if let Some(cache) = &mut self.weights.cache {
+            cache.add(self.device, name, &layer);
+        }
+        layer
     }
 
     /// Several linear layers over one input as a single one, their outputs side by side; each of

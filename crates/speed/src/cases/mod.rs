@@ -1,5 +1,6 @@
 //! What is measured: each module makes a [`Case`] of its arguments, which is then run again and again.
 
+mod language;
 mod models;
 mod nano;
 mod ops;
@@ -12,11 +13,13 @@ use anyhow::bail;
 use serde_json::Value;
 use tintype_compute::Tensor;
 
+pub(crate) use language::{QWEN3, language};
 pub(crate) use models::{text_encoder, vae_decode};
 pub(crate) use nano::nano;
 pub(crate) use ops::{attention, conv, linear};
 pub(crate) use transformer::{block, step};
 
+pub use language::LanguageArguments;
 pub use models::{TextEncoderArguments, VaeArguments};
 pub use nano::NanoArguments;
 pub use ops::{AttentionArguments, ConvArguments, LinearArguments};
@@ -33,6 +36,8 @@ pub(crate) struct Case {
     pub(crate) facts: Vec<(&'static str, Value)>,
     /// Multiplications and additions of the matrix products of one run.
     pub(crate) flops: Option<f64>,
+    /// Tokens of one run, and the bytes of weights that they are multiplied with.
+    pub(crate) tokens: Option<(usize, usize)>,
     pub(crate) run: Box<dyn FnMut() -> anyhow::Result<Stages>>,
 }
 
@@ -45,6 +50,7 @@ impl Case {
             what,
             facts: Vec::new(),
             flops: None,
+            tokens: None,
             run: Box::new(run),
         }
     }
@@ -56,6 +62,11 @@ impl Case {
 
     pub(crate) fn flops(mut self, flops: f64) -> Self {
         self.flops = Some(flops);
+        self
+    }
+
+    pub(crate) fn tokens(mut self, tokens: usize, weight_bytes: usize) -> Self {
+        self.tokens = Some((tokens, weight_bytes));
         self
     }
 }
