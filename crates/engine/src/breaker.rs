@@ -233,7 +233,7 @@ fn pause_after(why: &Unavailable, pauses: u32) -> Duration {
     let pause = match why.reason {
         Reason::OutOfCredit | Reason::NoWeights => OPERATOR_PAUSE,
         // It knows best.
-        Reason::OverLimits => why.retry_after.unwrap_or(FIRST_PAUSE),
+        Reason::OverLimits | Reason::NoMemory => why.retry_after.unwrap_or(FIRST_PAUSE),
         Reason::Down | Reason::ShuttingDown => {
             let doubled = FIRST_PAUSE.saturating_mul(1 << pauses.min(16));
             doubled.max(why.retry_after.unwrap_or_default())

@@ -54,6 +54,20 @@ impl Engine for Chain {
         places.find(|places| *places > 0).unwrap_or(1)
     }
 
+    /// That of the first that is there, as its places are.
+    fn shared_device(&self) -> Option<usize> {
+        let engines = self.links.iter().map(|link| &link.engine);
+        let first = engines.into_iter().find(|engine| engine.places() > 0)?;
+        first.shared_device()
+    }
+
+    /// All of it, if no engine can draw.
+    fn trouble(&self) -> Option<String> {
+        let troubles = self.links.iter().map(|link| link.engine.trouble());
+        let troubles: Option<Vec<String>> = troubles.collect();
+        troubles.map(|troubles| troubles.join("; "))
+    }
+
     async fn run(
         &self,
         job: Job,
@@ -145,6 +159,10 @@ impl Engine for AbsentEngine {
     /// It works on nothing.
     fn places(&self) -> usize {
         0
+    }
+
+    fn trouble(&self) -> Option<String> {
+        Some(self.message.clone())
     }
 
     async fn run(

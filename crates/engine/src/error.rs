@@ -71,6 +71,8 @@ pub enum Reason {
     ShuttingDown,
     /// Its model is not there, or cannot be opened.
     NoWeights,
+    /// Its model would fit into memory, but something else has that now.
+    NoMemory,
     /// It has more to do than it may.
     OverLimits,
     /// Nobody pays for it any more, or its key is not accepted.
@@ -82,7 +84,10 @@ pub enum Reason {
 impl Reason {
     /// Whether waiting may help without anybody doing anything.
     pub fn is_temporary(self) -> bool {
-        matches!(self, Self::ShuttingDown | Self::OverLimits | Self::Down)
+        matches!(
+            self,
+            Self::ShuttingDown | Self::NoMemory | Self::OverLimits | Self::Down
+        )
     }
 }
 

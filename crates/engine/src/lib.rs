@@ -231,6 +231,17 @@ pub trait Engine: Send + Sync + 'static {
         1
     }
 
+    /// A number that engines have in common which draw on one device, one job at a time: their places
+    /// are counted once. `None`: it shares with nobody.
+    fn shared_device(&self) -> Option<usize> {
+        None
+    }
+
+    /// What keeps it from drawing, as far as it knows without a job.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Runs one job. Jobs are run in the order in which they arrive.
     ///
     /// # Errors

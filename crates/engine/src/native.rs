@@ -1,29 +1,43 @@
-//! The engine of this program itself: one thread that owns the device and the model.
+//! The engine of this program itself: one thread that owns the device and the models on it.
 //!
-//! [`NativeEngine::start`] opens a model and returns when it is ready. Jobs wait in a bounded
-//! queue; between two denoising steps the thread reports progress, looks whether the job was
-//! cancelled, and answers cancelled jobs that still wait. A panic in a job fails that job, not the
-//! engine. Dropping the engine stops the job in hand at its next step and joins the thread.
+//! A [`Host`] is that thread, and [`Host::engine`] names a model on it. Models are loaded when a job needs
+//! them, beside each other as long as memory allows ([`MemoryLimit`]); then those that were not used longest
+//! are evicted. A model that does not fit whole is held in parts ([`ModelPlan`]). Jobs and loads wait in one
+//! bounded queue and run one at a time, so a load takes nothing from a job in hand, and a job may wait for
+//! the load before it. Between two denoising steps, and between two tensors of a load, the thread looks
+//! whether the job was cancelled, and answers cancelled jobs that still wait. A panic in a job fails that
+//! job, not the engine. Dropping the last engine stops the job in hand and joins the thread.
 
+mod error;
+mod host;
+mod line;
+pub mod memory;
+mod model;
 mod options;
+mod plan;
 mod preview;
 mod request;
+mod residents;
 mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as blocking;
-use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use tintype_flux::pipeline::{self, Pipeline, Settings};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use crate::{Cancellation, Engine, Error, Job, Picture, ProgressSink, Unavailable};
+use crate::{Cancellation, Engine, Error, Job, Picture, ProgressSink, Reason, Unavailable};
+use line::{Asker, Drawing, Order, Wish};
+use model::Model;
 
 pub use tintype_compute::{Isa, WeightFormat};
 
+pub use error::StartError;
+pub use host::Host;
+pub use memory::{Memory, MemoryLimit, MemoryProbe};
 pub use options::{DeviceKind, DeviceOptions, Dtype, ModelSource};
+pub use plan::ModelPlan;
 
 /// What it is called in settings and records.
 pub const ENGINE_NAME: &str = "flux";
@@ -32,87 +46,75 @@ pub const ENGINE_NAME: &str = "flux";
 /// so more would only hide that the machine is too slow.
 const QUEUE_LENGTH: usize = 64;
 
-/// Why an engine could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No built-in model and no folder has this name.
-    #[error(
-        "there is no model {0}: give `nano`, the built-in model, or the folder of a FLUX model \
-         in diffusers layout"
-    )]
-    UnknownModel(String),
-    /// An instruction set was asked for that this machine lacks.
-    #[error(transparent)]
-    Isa(#[from] tintype_compute::MissingIsa),
-    /// The model cannot be loaded.
-    #[error(transparent)]
-    Model(#[from] pipeline::Error),
-    /// The operating system gave no thread.
-    #[error("the engine's thread could not be started")]
-    Thread(#[source] std::io::Error),
-    /// A panic while the model was loaded.
-    #[error("loading the model failed unexpectedly; this is a bug")]
-    Panicked,
-}
-
-/// A model, a device, and the thread that owns both.
+/// A model on a [`Host`].
 #[derive(Debug)]
 pub struct NativeEngine {
-    settings: Settings,
-    queue: Option<mpsc::Sender<worker::Order>>,
-    stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    host: Arc<Host>,
+    model: Arc<Model>,
 }
 
 impl NativeEngine {
-    /// Opens a model on a device. Blocks until it is loaded.
+    /// Opens a model on a device of its own. Blocks until it is loaded, as far as it is held whole.
     ///
     /// # Errors
     /// [`StartError`] with a message that names the file, tensor or setting that is wrong.
     pub fn start(source: ModelSource, options: DeviceOptions) -> Result<Self, StartError> {
-        let (queue, orders) = mpsc::channel(QUEUE_LENGTH);
-        let (opened, settings) = blocking::sync_channel(1);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let stop = stopping.clone();
-        let thread = std::thread::Builder::new()
-            .name("tintype-device".to_owned())
-            .spawn(move || match open(&source, &options) {
-                Ok(pipeline) => {
-                    // Nobody listens only if `start` itself is gone: then there is nothing to do.
-                    if opened.send(Ok(pipeline.settings().clone())).is_ok() {
-                        worker::Worker::new(pipeline, orders, stop).work();
-                    }
-                }
-                Err(error) => drop(opened.send(Err(error))),
-            })
-            .map_err(StartError::Thread)?;
-        Ok(Self {
-            settings: settings.recv().map_err(|_| StartError::Panicked)??,
-            queue: Some(queue),
-            stopping,
-            thread: Some(thread),
+        let engine = Host::start(options)?.engine(source);
+        let (reply, loaded) = blocking::sync_channel(1);
+        engine.order_load(Some(reply))?;
+        loaded.recv().map_err(|_| StartError::Panicked)??;
+        Ok(engine)
+    }
+
+    /// Has the model loaded before a job asks for it, if it fits beside those that are there. Returns at
+    /// once.
+    ///
+    /// # Errors
+    /// [`StartError`] if the host's thread cannot be started.
+    pub fn preload(&self) -> Result<(), StartError> {
+        self.order_load(None)
+    }
+
+    /// What the model takes in memory and how it will be held, in words; `None` if it cannot be opened.
+    pub fn plan(&self) -> Option<String> {
+        self.model.plan()
+    }
+
+    /// How often the model was loaded.
+    pub fn loads(&self) -> u64 {
+        self.model.loads()
+    }
+
+    fn order_load(
+        &self,
+        reply: Option<blocking::SyncSender<Result<(), StartError>>>,
+    ) -> Result<(), StartError> {
+        let model = self.model.clone();
+        let sent = self.host.queue()?.try_send(Order::Load { model, reply });
+        sent.map_err(|_| StartError::Panicked)
+    }
+
+    /// The job in the words of the model, if it is known what they mean.
+    fn wish(&self, job: Job) -> Result<Wish, Error> {
+        Ok(match self.model.settings() {
+            Some(settings) => Wish::Request(Box::new(request::of_job(job, &settings)?)),
+            None => Wish::Job(Box::new(job)),
         })
     }
-}
-
-fn open(source: &ModelSource, options: &DeviceOptions) -> Result<Pipeline, StartError> {
-    let files = source.files()?;
-    let device = options.open()?;
-    let started = std::time::Instant::now();
-    let pipeline = Pipeline::open_with(&options.load_options(), &files, device.clone())?;
-    tracing::info!(
-        model.name = %pipeline.settings().name,
-        device.name = device.name(),
-        duration_ms = started.elapsed().as_millis() as u64,
-        "model loaded"
-    );
-    Ok(pipeline)
 }
 
 #[async_trait]
 impl Engine for NativeEngine {
     fn model_name(&self) -> &str {
-        &self.settings.name
+        &self.model.name
+    }
+
+    fn shared_device(&self) -> Option<usize> {
+        Some(self.host.number())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.model.trouble()
     }
 
     async fn run(
@@ -122,31 +124,34 @@ impl Engine for NativeEngine {
         cancellation: Cancellation,
     ) -> Result<Picture, Error> {
         let previews = job.previews.clone();
-        let request = request::of_job(job, &self.settings)?;
+        let wish = self.wish(job)?;
         let (reply, answer) = oneshot::channel();
-        let order = worker::Order {
-            request,
+        let in_hand = Arc::new(AtomicBool::new(false));
+        let asker = Asker::new(cancellation, reply, in_hand.clone());
+        let drawing = Drawing {
+            model: self.model.clone(),
+            wish,
             progress,
-            cancellation,
             previews,
-            reply,
+            asker: Arc::new(asker),
         };
-        let queue = self.queue.as_ref().ok_or_else(Unavailable::shutting_down)?;
-        let sent = queue.send(order).await;
-        sent.map_err(|_| Unavailable::shutting_down())?;
-        // A reply that is never given means that the thread has stopped.
+        let queue = self.host.queue().map_err(|error| error.for_job())?;
+        let sent = queue.send(Order::Draw(Box::new(drawing))).await;
+        sent.map_err(|_| gone())?;
+        drop(queue);
+        // A reply that is never given means that the thread has ended.
         let answered = answer.await;
-        answered.unwrap_or_else(|_| Err(Unavailable::shutting_down().into()))
+        answered.unwrap_or_else(|_| match in_hand.load(Ordering::Acquire) {
+            true => Err(Error::Failed(
+                "the thread that draws ended unexpectedly; this is a bug".to_owned(),
+            )),
+            false => Err(gone().into()),
+        })
     }
 }
 
-impl Drop for NativeEngine {
-    fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Release);
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported where it happened; there is nobody to tell here.
-            drop(thread.join());
-        }
-    }
+/// The thread ended while a job waited: it is started again for the next one.
+fn gone() -> Unavailable {
+    let message = "The thread that draws ended unexpectedly; it is started again.";
+    Unavailable::new(Reason::Down, message)
 }

@@ -1,6 +1,7 @@
 //! Which model, on which device.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use tintype_compute::{CpuDevice, CpuOptions, Device, Isa, ReferenceDevice, WeightFormat};
 use tintype_flux::pipeline::{LoadOptions, ModelFiles, Precision};
 
-use super::StartError;
+use super::{MemoryLimit, StartError};
 
 /// Where a model comes from. Parsed from what a user says: `nano`, or a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,15 @@ impl FromStr for ModelSource {
             tintype_nano::NAME => Self::Nano,
             folder => Self::Directory(folder.into()),
         })
+    }
+}
+
+impl fmt::Display for ModelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nano => f.write_str(tintype_nano::NAME),
+            Self::Directory(path) => path.display().fmt(f),
+        }
     }
 }
 
@@ -91,6 +101,8 @@ pub struct DeviceOptions {
     pub pin: bool,
     /// The folder where packed weights are kept from start to start (see [`LoadOptions::packed_cache`]).
     pub packed_cache: Option<PathBuf>,
+    /// How much memory models may take together.
+    pub memory: MemoryLimit,
 }
 
 impl DeviceOptions {
@@ -106,6 +118,16 @@ impl DeviceOptions {
             vae_memory_bytes: self.vae_memory_bytes(),
             ..LoadOptions::default()
         }
+    }
+
+    /// A device that packs as this one does and computes nothing: it has no threads of its own.
+    pub(super) fn measuring(&self) -> Result<Arc<dyn Device>, StartError> {
+        let alone = Self {
+            threads: 1,
+            pin: false,
+            ..self.clone()
+        };
+        alone.open()
     }
 
     pub(super) fn open(&self) -> Result<Arc<dyn Device>, StartError> {

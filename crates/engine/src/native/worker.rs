@@ -1,139 +1,168 @@
-//! The thread that owns the pipeline: takes orders one by one and steps each to its end.
+//! The thread that owns the device: takes orders one by one, loads the model that each needs, and steps it to
+//! its end.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tintype_flux::pipeline::{self, Finished, Pipeline, Request, Run};
-use tokio::sync::{mpsc, oneshot};
+use tintype_flux::pipeline::{self, Finished, LoadWatch, Run};
+use tokio::sync::mpsc;
 
+use super::StartError;
+use super::error::sentence;
+use super::line::{Asker, Drawing, Line, Order, Wish};
+use super::model::Model;
 use super::preview::Previewer;
-use crate::{
-    Cancellation, Error, Picture, PreviewWish, Progress, ProgressSink, StageSeconds, Unavailable,
-};
+use super::request;
+use super::residents::Residents;
+use crate::{Error, Picture, Progress, StageSeconds, Unavailable};
 
-/// A job on its way through the thread.
-pub struct Order {
-    pub request: Request,
-    pub progress: ProgressSink,
-    pub cancellation: Cancellation,
-    pub previews: PreviewWish,
-    pub reply: oneshot::Sender<Result<Picture, Error>>,
-}
+/// Says whether somebody still wants what is being done; looked at between two steps, and between two
+/// tensors of a load.
+type Check = Arc<dyn Fn() -> Result<(), Error> + Send + Sync>;
 
-impl Order {
-    /// Whether nobody wants the picture any more.
-    fn is_cancelled(&self) -> bool {
-        self.cancellation.is_cancelled() || self.reply.is_closed()
-    }
-
-    /// Answers. The asker may be gone: then there is nobody to tell.
-    fn answer(self, outcome: Result<Picture, Error>) {
-        drop(self.reply.send(outcome));
-    }
-}
-
-/// Jobs that wait, in order.
-struct Line {
-    orders: mpsc::Receiver<Order>,
-    waiting: VecDeque<Order>,
-}
-
-impl Line {
-    /// The next job; `None` when the engine is gone.
-    fn next(&mut self) -> Option<Order> {
-        self.waiting
-            .pop_front()
-            .or_else(|| self.orders.blocking_recv())
-    }
-
-    /// Answers those waiting jobs that were cancelled.
-    fn answer_cancelled(&mut self) {
-        // Bounded: what is taken out of the queue makes room there only until this is as long.
-        while self.waiting.len() < super::QUEUE_LENGTH {
-            match self.orders.try_recv() {
-                Ok(order) => self.waiting.push_back(order),
-                Err(_) => break,
-            }
-        }
-        for order in std::mem::take(&mut self.waiting) {
-            if order.is_cancelled() {
-                order.answer(Err(Error::Cancelled));
-            } else {
-                self.waiting.push_back(order);
-            }
-        }
-    }
-}
-
-/// The pipeline and its line.
-pub struct Worker {
-    pipeline: Pipeline,
-    line: Line,
+/// The models and the line before them.
+pub(super) struct Worker {
+    residents: Residents,
+    line: Arc<Mutex<Line>>,
     stopping: Arc<AtomicBool>,
 }
 
 impl Worker {
     pub fn new(
-        pipeline: Pipeline,
+        residents: Residents,
         orders: mpsc::Receiver<Order>,
         stopping: Arc<AtomicBool>,
     ) -> Self {
-        let waiting = VecDeque::new();
         Self {
-            pipeline,
-            line: Line { orders, waiting },
+            residents,
+            line: Arc::new(Mutex::new(Line::new(orders))),
             stopping,
         }
     }
 
-    /// Serves until the engine is dropped. Jobs that still wait then find their reply gone.
+    /// Serves until the host is dropped. Jobs that still wait then find their reply gone.
     pub fn work(mut self) {
-        while let Some(order) = self.line.next() {
-            if self.stopping.load(Ordering::Acquire) {
+        loop {
+            let next = lock(&self.line).next();
+            let Some(order) = next.filter(|_| !self.stopping.load(Ordering::Acquire)) else {
                 return;
+            };
+            match order {
+                Order::Draw(drawing) => {
+                    drawing.asker.take_in_hand();
+                    let outcome = catch_unwind(AssertUnwindSafe(|| self.draw(&drawing)));
+                    let outcome = outcome.unwrap_or_else(|panic| Err(failed_by(&*panic)));
+                    drawing.asker.answer(outcome);
+                }
+                Order::Load { model, reply } => {
+                    let outcome = catch_unwind(AssertUnwindSafe(|| self.preload(&model)));
+                    let outcome = outcome.unwrap_or(Err(StartError::Panicked));
+                    tell_of_preload(&model, outcome.as_ref().err());
+                    if let Some(reply) = reply {
+                        // Whoever asked may be gone.
+                        drop(reply.send(outcome));
+                    }
+                }
             }
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.serve(&order)));
-            order.answer(outcome.unwrap_or_else(|panic| Err(failed_by(&*panic))));
         }
     }
 
-    fn serve(&mut self, order: &Order) -> Result<Picture, Error> {
-        let Self {
-            pipeline,
-            line,
-            stopping,
-        } = self;
-        let mut check = || {
-            line.answer_cancelled();
-            if order.is_cancelled() {
+    fn preload(&mut self, model: &Arc<Model>) -> Result<(), StartError> {
+        let (line, stopping) = (self.line.clone(), self.stopping.clone());
+        let watch: LoadWatch = Arc::new(move |_| {
+            lock(&line).answer_cancelled();
+            match stopping.load(Ordering::Acquire) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        self.residents.preload(model, watch)
+    }
+
+    fn check_of(&self, asker: &Arc<Asker>) -> Check {
+        let (line, stopping) = (self.line.clone(), self.stopping.clone());
+        let asker = asker.clone();
+        Arc::new(move || {
+            lock(&line).answer_cancelled();
+            if asker.is_cancelled() {
                 Err(Error::Cancelled)
             } else if stopping.load(Ordering::Acquire) {
                 Err(Unavailable::shutting_down().into())
             } else {
                 Ok(())
             }
-        };
+        })
+    }
+
+    fn draw(&mut self, drawing: &Drawing) -> Result<Picture, Error> {
+        let check = self.check_of(&drawing.asker);
         check()?;
-        (order.progress)(Progress::Started);
-        let mut run = pipeline.start(&order.request).map_err(error)?;
+        let looking = check.clone();
+        let watch: LoadWatch = Arc::new(move |_| match looking() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        });
+        let pipeline = match self.residents.model(&drawing.model, watch) {
+            Ok(pipeline) => pipeline,
+            Err(StartError::Model(error)) if is_stopped(&error) => return Err(stopped(&check)),
+            Err(error) => return Err(error.for_job()),
+        };
+        let error = |error: pipeline::Error| match is_stopped(&error) {
+            true => stopped(&check),
+            false => error_of(error),
+        };
+        let late;
+        let request = match &drawing.wish {
+            Wish::Request(request) => request,
+            Wish::Job(job) => {
+                late = Box::new(request::of_job((**job).clone(), pipeline.settings())?);
+                &late
+            }
+        };
+        (drawing.progress)(Progress::Started);
+        let mut run = pipeline.start(request).map_err(error)?;
         check()?;
         let mut previewer = Previewer::new();
         while !run.is_done() {
             run.step().map_err(error)?;
-            (order.progress)(progress(&run));
+            (drawing.progress)(progress(&run));
             check()?;
-            if order.previews.is_raised() {
-                previewer.look_at(&run, &order.progress);
+            if drawing.previews.is_raised() {
+                previewer.look_at(&run, &drawing.progress);
             }
         }
         let steps = run.steps() as u32;
         let finished = run.finish().map_err(error)?;
         let model_name = pipeline.settings().name.clone();
-        picture(finished, model_name, order.request.items[0].seed, steps)
+        picture(finished, model_name, request.items[0].seed, steps)
     }
+}
+
+/// A load that was stopped in the words of whoever stopped it.
+fn stopped(check: &Check) -> Error {
+    check().err().unwrap_or(Error::Cancelled)
+}
+
+fn is_stopped(error: &pipeline::Error) -> bool {
+    matches!(error, pipeline::Error::Stopped)
+}
+
+fn tell_of_preload(model: &Model, error: Option<&StartError>) {
+    if let Some(error) = error {
+        tracing::warn!(
+            model.name = %model.name,
+            error = %sentence(error),
+            "a model was not loaded ahead; the first task that needs it tries again"
+        );
+    }
+}
+
+/// The line has no invariants that a panic could break.
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn progress(run: &Run<'_>) -> Progress {
@@ -169,17 +198,11 @@ fn picture(
 }
 
 /// A pipeline's error in the engine's words, its causes included.
-fn error(error: pipeline::Error) -> Error {
-    if let pipeline::Error::Rejected(reason) = error {
-        return Error::Rejected(reason);
+fn error_of(error: pipeline::Error) -> Error {
+    match error {
+        pipeline::Error::Rejected(reason) => Error::Rejected(reason),
+        error => Error::Failed(sentence(&error)),
     }
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(source) = cause {
-        message = format!("{message}: {source}");
-        cause = source.source();
-    }
-    Error::Failed(message)
 }
 
 fn failed_by(panic: &(dyn Any + Send)) -> Error {
