@@ -182,13 +182,17 @@ impl Worker {
         self.drain(attempts).await;
     }
 
-    /// As many tasks as all engines work on.
+    /// As many tasks as all engines work on. Models on one device draw in turn: they count once.
     fn places(&self) -> usize {
-        let address = |engine: &Arc<dyn Engine>| Arc::as_ptr(engine).cast::<()>();
+        let address = |engine: &Arc<dyn Engine>| Arc::as_ptr(engine).cast::<()>() as usize;
         let engines: HashMap<_, _> = self
             .engines
             .values()
-            .map(|engine| (address(engine), engine.places()))
+            .map(|engine| {
+                let device = engine.shared_device();
+                let own = device.is_none().then(|| address(engine));
+                ((device, own), engine.places())
+            })
             .collect();
         engines.values().sum()
     }
