@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTokenizer, T5Tokenizer
 
 import loras
+import names
 import runs
 
 SEEDS = [0, 1, 42, 2**32 - 1, 2**32 + 5, 2**63 - 1, -1, -(2**63)]
@@ -152,4 +153,5 @@ PARTS = {
     "resize": write_resize,
     "packing": write_packing,
     "lora": loras.write_loras,
+    "names": names.write,
 }

@@ -12,6 +12,7 @@ pub mod picture;
 pub mod pipeline;
 pub mod schedule;
 pub mod size;
+pub mod sources;
 pub mod t5;
 pub mod tokenizer;
 pub mod vae;

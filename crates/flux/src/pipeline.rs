@@ -53,8 +53,9 @@ pub use text_cache::TextCacheStatistics;
 pub enum Error {
     /// The folder is not a model at all.
     #[error(
-        "{place} is not a model: it holds no model_index.json. Give the folder that \
-         `save_pretrained` of a FLUX pipeline wrote"
+        "{place} is not a model: it holds no model_index.json and no files of weights. Give the folder \
+         that `save_pretrained` of a FLUX pipeline wrote, or one with a transformer's file, \
+         ae.safetensors, text encoders and tokenizers"
     )]
     NotAModel {
         /// The folder.
@@ -67,6 +68,25 @@ pub enum Error {
         place: String,
         /// Path inside it.
         path: String,
+    },
+    /// A model of single files that lacks some.
+    #[error(
+        "the model in {place} is incomplete. It lacks: {lacks}. Put that into the folder, or say under \
+         `files` in its tintype.json where it lies"
+    )]
+    Incomplete {
+        /// The folder, or the transformer's file.
+        place: String,
+        /// All that is lacking, and what was found instead.
+        lacks: String,
+    },
+    /// A file or folder that is something else than it should be.
+    #[error("{path} cannot be used: {reason}", path = path.display())]
+    Unusable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A file cannot be read.
     #[error("{path} cannot be read", path = path.display())]

@@ -18,6 +18,7 @@ pub mod layers;
 mod meter;
 mod naming;
 mod packed_cache;
+pub mod rules;
 mod table;
 mod taken;
 #[doc(hidden)]

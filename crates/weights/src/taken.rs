@@ -78,7 +78,11 @@ impl Weights {
             meter.add(size_of_val(values.data()));
             return Ok(values);
         }
-        let width = shape.last().copied().unwrap_or(1);
+        // A vector may lie in pieces, so its values are rows.
+        let width = match shape {
+            [_, .., width] => *width,
+            _ => 1,
+        };
         let values = self.matrix(width, [&taken]).to_tensor().reshape(shape);
         taken.release();
         Ok(values)

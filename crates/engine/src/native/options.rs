@@ -44,7 +44,7 @@ impl ModelSource {
     pub(super) fn files(&self) -> Result<ModelFiles, StartError> {
         match self {
             Self::Nano => Ok(tintype_nano::model()),
-            Self::Directory(path) if path.is_dir() => Ok(ModelFiles::Directory(path.clone())),
+            Self::Directory(path) if path.exists() => Ok(ModelFiles::open(path)?),
             Self::Directory(path) => Err(StartError::UnknownModel(path.display().to_string())),
         }
     }

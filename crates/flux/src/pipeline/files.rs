@@ -1,9 +1,11 @@
-//! Where a model's files come from: a folder on disk, or the program itself.
+//! Where a model's files come from: a folder on disk, single files, or the program itself.
 
 use std::borrow::Cow;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::sources::{Component, Composition, Survey};
 use crate::weights::Weights;
 
 use super::Error;
@@ -13,6 +15,8 @@ use super::Error;
 pub enum ModelFiles {
     /// A folder on disk. Weights are mapped, not read.
     Directory(PathBuf),
+    /// Files as people have them, made to look like such a folder.
+    Composed(Arc<Composition>),
     /// Files compiled into the program: path with `/`, and content.
     Embedded {
         /// What the model is called in messages.
@@ -23,6 +27,24 @@ pub enum ModelFiles {
 }
 
 impl ModelFiles {
+    /// The model at a path: a complete diffusers folder, a folder of single files, or a transformer's
+    /// file beside the others.
+    ///
+    /// # Errors
+    /// There is no model, or one that lacks something: [`Error::Incomplete`] says what.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if is_complete_folder(path) {
+            return Ok(Self::Directory(path.to_owned()));
+        }
+        let survey = Survey::of(path)?;
+        if survey.is_empty() {
+            return Err(Error::NotAModel {
+                place: path.display().to_string(),
+            });
+        }
+        Composition::of(&survey).map(|composition| Self::Composed(Arc::new(composition)))
+    }
+
     /// What the model is called where it does not name itself: the folder's own name.
     pub fn name(&self) -> String {
         match self {
@@ -31,6 +53,7 @@ impl ModelFiles {
                 .ok()
                 .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into()))
                 .unwrap_or_else(|| path.display().to_string()),
+            Self::Composed(composition) => composition.name().to_owned(),
             Self::Embedded { name, .. } => (*name).to_owned(),
         }
     }
@@ -39,6 +62,7 @@ impl ModelFiles {
     pub(super) fn place(&self) -> String {
         match self {
             Self::Directory(path) => path.display().to_string(),
+            Self::Composed(composition) => composition.place().display().to_string(),
             Self::Embedded { name, .. } => format!("the built-in model {name}"),
         }
     }
@@ -55,6 +79,7 @@ impl ModelFiles {
                     source,
                 }),
             },
+            Self::Composed(composition) => Ok(composition.read(path)?.map(Cow::Owned)),
             Self::Embedded { files, .. } => Ok(files
                 .iter()
                 .find(|(name, _)| *name == path)
@@ -75,6 +100,7 @@ impl ModelFiles {
     pub(super) fn weights(&self, component: &'static str) -> Result<Weights, Error> {
         let weights = match self {
             Self::Directory(directory) => Weights::open(&directory.join(component)),
+            Self::Composed(composition) => composition.weights(component),
             Self::Embedded { files, .. } => Weights::from_bytes(
                 files
                     .iter()
@@ -97,4 +123,13 @@ impl ModelFiles {
             reason: reason.to_string(),
         }
     }
+}
+
+/// Whether a folder is one that `save_pretrained` wrote. One that names files in its `tintype.json`, or
+/// holds some of the components alone, is composed.
+fn is_complete_folder(path: &Path) -> bool {
+    let has = |component: Component| path.join(component.folder()).join("config.json").is_file();
+    path.join("model_index.json").is_file()
+        && Component::ALL.into_iter().all(has)
+        && !Survey::names_files(path)
 }

@@ -1,0 +1,227 @@
+//! GGUF: the picture of the same values stored as f32, and T5's tokenizer out of its own file.
+
+use safetensors::Dtype;
+use serde_json::{Value, json};
+use tintype_compute::{Encoding, StoredMatrix, StoredValues};
+use tintype_flux::weights::test_support::{GgufValue, gguf};
+
+use super::maker::{self, Stored, Tensors};
+use super::scene::{Scene, read_json};
+
+/// Writes tensors as GGUF, matrices whose rows are whole blocks in `encoding`.
+fn write(
+    scene: &Scene,
+    name: &str,
+    tensors: &Tensors,
+    encoding: Encoding,
+    keys: &[(&str, GgufValue)],
+) {
+    let tensors: Vec<(String, Vec<usize>, Encoding, Vec<u8>)> = tensors
+        .0
+        .iter()
+        .map(|(name, stored)| {
+            let fits =
+                stored.shape.len() == 2 && stored.shape[1].is_multiple_of(encoding.block_values());
+            let own = own_encoding(stored);
+            let (encoding, bytes) = match fits {
+                true => (encoding, encoded(encoding, &decoded(own, &stored.bytes))),
+                false => (own, stored.bytes.clone()),
+            };
+            (name.clone(), stored.shape.clone(), encoding, bytes)
+        })
+        .collect();
+    let views: Vec<_> = tensors
+        .iter()
+        .map(|(name, shape, encoding, bytes)| (&name[..], &shape[..], *encoding, &bytes[..]))
+        .collect();
+    std::fs::write(scene.path(name), gguf(keys, &views)).expect("a writable folder");
+}
+
+/// The same values as safetensors in f32.
+fn write_plain(scene: &Scene, name: &str, tensors: &Tensors, encoding: Encoding) {
+    let mut plain = Tensors::default();
+    for (tensor, stored) in &tensors.0 {
+        let fits =
+            stored.shape.len() == 2 && stored.shape[1].is_multiple_of(encoding.block_values());
+        let own = decoded(own_encoding(stored), &stored.bytes);
+        let values = match fits {
+            true => decoded(encoding, &encoded(encoding, &own)),
+            false => own,
+        };
+        let stored = Stored {
+            dtype: Dtype::F32,
+            shape: stored.shape.clone(),
+            bytes: values.into_iter().flat_map(f32::to_le_bytes).collect(),
+        };
+        plain.0.insert(tensor.clone(), stored);
+    }
+    plain.write(&scene.path(name));
+}
+
+fn own_encoding(stored: &Stored) -> Encoding {
+    match stored.dtype {
+        Dtype::F32 => Encoding::F32,
+        Dtype::F16 => Encoding::F16,
+        Dtype::BF16 => Encoding::Bf16,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn decoded(encoding: Encoding, bytes: &[u8]) -> Vec<f32> {
+    let values = StoredValues::encoded(encoding, bytes);
+    StoredMatrix::new(encoding.block_values(), [values])
+        .to_tensor()
+        .data()
+        .to_vec()
+}
+
+/// A plain quantiser of each kind that is needed here.
+fn encoded(encoding: Encoding, values: &[f32]) -> Vec<u8> {
+    let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
+    match encoding {
+        Encoding::F32 => values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect(),
+        Encoding::F16 => values.iter().flat_map(|value| half(*value)).collect(),
+        Encoding::Bf16 => {
+            let short = |value: &f32| half::bf16::from_f32(*value).to_le_bytes();
+            values.iter().flat_map(short).collect()
+        }
+        Encoding::Q8_0 => blocks(values, |block, out| {
+            let scale = greatest(block) / 127.0;
+            out.extend(half(scale));
+            out.extend(
+                block
+                    .iter()
+                    .map(|value| (value / scale.max(1e-9)).round() as i8 as u8),
+            );
+        }),
+        Encoding::Q4_0 => blocks(values, |block, out| {
+            let scale = greatest(block) / 7.0;
+            out.extend(half(scale));
+            let code =
+                |value: f32| ((value / scale.max(1e-9)).round() + 8.0).clamp(0.0, 15.0) as u8;
+            out.extend((0..16).map(|i| code(block[i]) | code(block[16 + i]) << 4));
+        }),
+        other => panic!("{other}"),
+    }
+}
+
+fn greatest(block: &[f32]) -> f32 {
+    block.iter().fold(0.0, |most, value| most.max(value.abs()))
+}
+
+fn blocks(values: &[f32], encode: impl Fn(&[f32], &mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    for block in values.chunks_exact(32) {
+        encode(block, &mut out);
+    }
+    out
+}
+
+fn architecture(name: &str) -> (&'static str, GgufValue) {
+    ("general.architecture", GgufValue::Text(name.to_owned()))
+}
+
+#[test]
+fn gguf_draws_what_the_same_values_draw() {
+    for encoding in [
+        Encoding::F16,
+        Encoding::Bf16,
+        Encoding::Q8_0,
+        Encoding::Q4_0,
+    ] {
+        let scene = Scene::of_separate_files("schnell");
+        let transformer = maker::original_transformer(&scene.part("transformer"));
+        let t5 = maker::llama_cpp_t5(&scene.part("text_encoder_2"));
+        write_plain(&scene, "flux1-schnell.safetensors", &transformer, encoding);
+        write_plain(&scene, "t5xxl_fp16.safetensors", &t5, encoding);
+        let expected = scene.draw();
+        assert!(
+            expected != scene.draw_golden(),
+            "{encoding} is not the whole"
+        );
+        scene.remove("flux1-schnell.safetensors");
+        scene.remove("t5xxl_fp16.safetensors");
+        write(
+            &scene,
+            "flux1-schnell-Q.gguf",
+            &transformer,
+            encoding,
+            &[architecture("flux")],
+        );
+        write(
+            &scene,
+            "t5-encoder-Q.gguf",
+            &t5,
+            encoding,
+            &[architecture("t5encoder")],
+        );
+        assert!(scene.draw() == expected, "{encoding}");
+    }
+}
+
+/// What llama.cpp's converter keeps of a tokenizer.
+fn vocabulary(scene: &Scene) -> Vec<(&'static str, GgufValue)> {
+    let document = read_json(&scene.part("tokenizer_2").join("tokenizer.json"));
+    let pieces = document["model"]["vocab"].as_array().expect("a vocabulary");
+    let text = |value: &Value| value.as_str().expect("a piece").to_owned();
+    let mut names: Vec<String> = pieces.iter().map(|piece| text(&piece[0])).collect();
+    let mut scores: Vec<f32> = pieces
+        .iter()
+        .map(|piece| piece[1].as_f64().expect("a score") as f32)
+        .collect();
+    let kind = |name: &String| match name.as_str() {
+        "<unk>" => 2,
+        "<pad>" | "</s>" => 3,
+        name if name.starts_with("<extra_id") => 4,
+        _ => 1,
+    };
+    let mut types: Vec<i32> = names.iter().map(kind).collect();
+    // Filled up to the embedding's size.
+    for index in 0..5 {
+        names.push(format!("[PAD{index}]"));
+        scores.push(-1000.0);
+        types.push(5);
+    }
+    vec![
+        architecture("t5encoder"),
+        ("tokenizer.ggml.model", GgufValue::Text("t5".to_owned())),
+        ("tokenizer.ggml.tokens", GgufValue::Texts(names)),
+        ("tokenizer.ggml.scores", GgufValue::F32s(scores)),
+        ("tokenizer.ggml.token_type", GgufValue::I32s(types)),
+        ("tokenizer.ggml.eos_token_id", GgufValue::U32(1)),
+        ("tokenizer.ggml.unknown_token_id", GgufValue::U32(2)),
+    ]
+}
+
+#[test]
+fn t5s_own_file_may_bring_its_tokenizer() {
+    let scene = Scene::of_separate_files("schnell");
+    let expected = scene.draw();
+    scene.remove("t5xxl_fp16.safetensors");
+    scene.remove("tokenizer_2");
+    let t5 = maker::llama_cpp_t5(&scene.part("text_encoder_2"));
+    let name = "t5-v1_1-xxl-encoder-f32.gguf";
+    write(
+        &scene,
+        name,
+        &t5,
+        Encoding::F32,
+        &[architecture("t5encoder")],
+    );
+    let complaint = scene.complaint();
+    assert!(complaint.contains("T5's tokenizer"), "{complaint}");
+    write(&scene, name, &t5, Encoding::F32, &vocabulary(&scene));
+    assert!(scene.draw() == expected);
+    let mut broken = vocabulary(&scene);
+    broken[3] = ("tokenizer.ggml.scores", GgufValue::F32s(vec![0.0]));
+    write(&scene, name, &t5, Encoding::F32, &broken);
+    let complaint = scene.complaint();
+    assert!(
+        complaint.contains("its tokenizer cannot be used"),
+        "{complaint}"
+    );
+    scene.say(json!({}));
+}

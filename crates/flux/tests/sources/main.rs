@@ -1,0 +1,10 @@
+//! Models out of single files: the same pictures as from the diffusers folder that they were made of,
+//! and one clear sentence where something is wrong.
+
+mod eight_bits;
+mod failures;
+mod gguf;
+mod maker;
+mod names;
+mod pictures;
+mod scene;
