@@ -2,9 +2,13 @@
 //! service, for testing and for CI. It speaks a small language of shapes, colours and places.
 //!
 //! This crate holds the files, not the arithmetic: `tintype-flux` opens them like any model. How
-//! they were trained stands in `recipe/`.
+//! they were trained stands in `recipe/`. [`upsample`] speaks its language.
+
+mod upsample;
 
 use tintype_flux::pipeline::ModelFiles;
+
+pub use upsample::{upsample, upsample_edit};
 
 /// What the model is called where a model is named.
 pub const NAME: &str = "nano";
