@@ -14,6 +14,7 @@ pub mod native;
 mod receipt;
 #[cfg(feature = "test-support")]
 pub mod test_support;
+pub mod upsampling;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -17,6 +17,7 @@ use crate::cause::root_cause;
 use crate::guarded::{GuardConfig, GuardedClient};
 use crate::moderation::Moderation;
 use crate::outlook::LastView;
+use crate::upsampling::Upsampling;
 use crate::watch::Hub;
 use crate::{Clock, Principal, SealingKey, ServiceError};
 
@@ -33,6 +34,8 @@ pub struct ServiceConfig {
     pub kill_patience: Duration,
     /// Who judges what is asked for and what is drawn: nobody, unless it is said.
     pub moderation: Moderation,
+    /// Who rewrites prompts: nobody, unless it is said.
+    pub upsampling: Upsampling,
 }
 
 /// Long enough for a step of a small model, short enough for a client that waits.
@@ -50,6 +53,7 @@ impl ServiceConfig {
             fetch_timeout: FETCH_TIMEOUT,
             kill_patience: KILL_PATIENCE,
             moderation: Moderation::off(),
+            upsampling: Upsampling::none(),
         }
     }
 }
@@ -94,6 +98,7 @@ pub struct Service {
     pub(crate) hub: Arc<Hub>,
     pub(crate) last_view: LastView,
     pub(crate) moderation: Moderation,
+    pub(crate) upsampling: Upsampling,
     /// Tasks that the worker of this process runs at the same time; zero before there is one.
     places: AtomicUsize,
 }
@@ -119,6 +124,7 @@ impl Service {
             hub: Hub::new(),
             last_view: LastView::default(),
             moderation: config.moderation,
+            upsampling: config.upsampling,
             places: AtomicUsize::new(0),
         }
     }

@@ -19,9 +19,11 @@ use crate::Clock;
 
 mod judge;
 mod receiver;
+mod upsampler;
 
 pub use judge::StandInJudge;
 pub use receiver::{Answer, Call, Receiver};
+pub use upsampler::StandInUpsampler;
 
 /// How often a held job looks whether it is cancelled: its denoising steps are this short.
 const STEP: Duration = Duration::from_millis(1);

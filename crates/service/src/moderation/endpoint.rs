@@ -1,8 +1,5 @@
 //! A moderation server with OpenAI's interface: `POST {url}/v1/moderations`, a text or a picture
 //! in, scores by category out.
-//!
-//! Its address is the operator's, so it is not guarded: it may well be private. What is sent and
-//! what comes back is logged at no level.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,16 +12,14 @@ use base64::engine::general_purpose::STANDARD;
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::thumbnail;
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tintype_moderation::{Category, PictureModerator, Scores, TextModerator, Unjudged};
 use url::Url;
 
-use super::breaker::Breaker;
 use super::endpoint_answer;
-use crate::cause::root_cause;
+use crate::breaker::Breaker;
+use crate::operators_server::{self, CallError, OperatorsServer, ServerConfig};
 
 /// An answer is a few kilobytes: thirteen categories, twice.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -34,9 +29,6 @@ const MAX_SENT_PIXELS: u32 = 768;
 
 /// Of a picture that is sent: enough for a classifier.
 const SENT_JPEG_QUALITY: u8 = 85;
-
-/// To connect: a server that is there takes milliseconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How to reach a moderation server.
 #[derive(Clone)]
@@ -73,8 +65,7 @@ pub struct NoEndpoint(String);
 #[derive(Debug)]
 pub struct Endpoint {
     config: EndpointConfig,
-    address: Url,
-    client: Client,
+    server: OperatorsServer,
     breaker: Breaker,
 }
 
@@ -84,22 +75,16 @@ impl Endpoint {
     /// # Errors
     /// When this machine cannot make such calls, or the address is none.
     pub fn new(config: EndpointConfig) -> Result<Self, NoEndpoint> {
-        // Fails when the process has one already, which is as good.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let client = Client::builder()
-            // A redirect would take prompts and the key elsewhere.
-            .redirect(Policy::none())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
-            .timeout(config.timeout)
-            .user_agent(concat!("tintype/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| NoEndpoint(root_cause(&error)))?;
+        let server = ServerConfig {
+            url: &config.url,
+            path: "moderations",
+            key: config.key.clone(),
+            timeout: config.timeout,
+            max_answer_bytes: MAX_ANSWER_BYTES,
+        };
         Ok(Self {
-            address: address(&config.url)?,
+            server: OperatorsServer::new(server).map_err(NoEndpoint)?,
             config,
-            client,
             breaker: Breaker::default(),
         })
     }
@@ -120,37 +105,18 @@ impl Endpoint {
         if let Some(model) = &self.config.model {
             body["model"] = json!(model);
         }
-        let mut call = self.client.post(self.address.clone()).json(&body);
-        if let Some(key) = &self.config.key {
-            call = call.bearer_auth(key.expose_secret());
-        }
-        let answer = call.send().await.map_err(|error| self.blame(&error))?;
-        if !answer.status().is_success() {
-            return Err(Unjudged::Status(answer.status().as_u16()));
-        }
-        let body = self.read(answer).await?;
+        let body = self.server.call(&body).await;
+        let body = body.map_err(|error| self.blame(&error))?;
         endpoint_answer::scores(&body, &self.config.categories)
     }
 
-    /// Reads an answer, but no more than an answer has.
-    async fn read(&self, mut answer: Response) -> Result<Vec<u8>, Unjudged> {
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| self.blame(&error))? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(Unjudged::Unusable("it is too long"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
-    fn blame(&self, error: &reqwest::Error) -> Unjudged {
-        if error.is_timeout() {
-            Unjudged::TimedOut(self.config.timeout)
-        } else if error.is_body() || error.is_decode() {
-            Unjudged::Unusable("it broke off")
-        } else {
-            Unjudged::Unreachable
+    fn blame(&self, error: &CallError) -> Unjudged {
+        match error {
+            CallError::TimedOut => Unjudged::TimedOut(self.config.timeout),
+            CallError::Unreachable => Unjudged::Unreachable,
+            CallError::BrokeOff => Unjudged::Unusable("it broke off"),
+            CallError::TooLong => Unjudged::Unusable("it is too long"),
+            CallError::Status(status) => Unjudged::Status(*status),
         }
     }
 }
@@ -174,24 +140,9 @@ impl PictureModerator for Endpoint {
     }
 }
 
-/// Whether the server refused what it was sent and may well take the next: no reason to rest, or one
-/// client could keep it from judging for all.
+/// Whether the server refused what it was sent: no reason to rest.
 fn is_about_the_input(answer: &Result<Scores, Unjudged>) -> bool {
-    let Err(Unjudged::Status(status)) = answer else {
-        return false;
-    };
-    (400..500).contains(status) && !matches!(status, 401 | 403 | 404 | 408 | 429)
-}
-
-fn address(base: &Url) -> Result<Url, NoEndpoint> {
-    let path = base.path().trim_end_matches('/');
-    let path = path.strip_suffix("/v1").unwrap_or(path);
-    let mut address = base.clone();
-    address.set_path(&format!("{path}/v1/moderations"));
-    match address.scheme() {
-        "http" | "https" if address.has_host() => Ok(address),
-        _ => Err(NoEndpoint("its address is not http or https".to_owned())),
-    }
+    matches!(answer, Err(Unjudged::Status(status)) if operators_server::is_about_the_input(*status))
 }
 
 /// The picture as a small JPEG in a `data:` URL.
@@ -216,28 +167,6 @@ fn data_url(picture: &RgbImage) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_taken_with_and_without_v1() {
-        let full = |base: &str| {
-            let base = Url::parse(base).expect("an address");
-            address(&base)
-                .map(String::from)
-                .map_err(|error| error.to_string())
-        };
-        let expected = Ok("https://api.example/v1/moderations".to_owned());
-        for base in [
-            "https://api.example",
-            "https://api.example/",
-            "https://api.example/v1",
-            "https://api.example/v1/",
-        ] {
-            assert_eq!(full(base), expected, "{base}");
-        }
-        let below = Ok("http://10.0.0.7:8000/guard/v1/moderations".to_owned());
-        assert_eq!(full("http://10.0.0.7:8000/guard"), below);
-        assert!(full("file:///etc/passwd").is_err());
-    }
 
     #[test]
     fn large_pictures_are_sent_small() {

@@ -4,7 +4,6 @@
 //! it was fetched, the output before it is kept. Nothing else knows who judges. A judge that fails
 //! is not taken for one that has nothing against it: see [`OnFailure`].
 
-mod breaker;
 mod endpoint;
 mod endpoint_answer;
 

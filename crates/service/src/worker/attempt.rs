@@ -15,18 +15,16 @@ use tokio::time::{Instant, sleep};
 use super::Worker;
 use super::held::{Held, Stop};
 use super::moderate::Remarks;
+use super::upsample::Upsampled;
 use crate::preprocess::ImageError;
 
-/// What a person reads who asked for a better prompt.
-const UPSAMPLING_NOTE: &str = "Prompt upsampling is not available yet: the picture was drawn from \
-                               the prompt as it was sent.";
-
 /// First and longest wait between tries to write a task's end.
-const COMPLETE_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+pub(super) const COMPLETE_BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(5));
 
 /// How long a finished picture is held for a store that cannot write. After that the lease runs
 /// out, and the task is drawn again when the store is back.
-const COMPLETE_PATIENCE: Duration = Duration::from_secs(10 * 60);
+pub(super) const COMPLETE_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Why an attempt does not end with a picture.
 #[derive(Debug)]
@@ -62,6 +60,7 @@ impl Halt {
 struct Prepared {
     job: Job,
     inputs: Inputs,
+    upsampled: Upsampled,
 }
 
 impl Worker {
@@ -93,7 +92,11 @@ impl Worker {
         self.note(held, &[TaskState::PreprocessStarted]);
         self.check_moderators()?;
         let mut remarks = Remarks::default();
-        let Prepared { job, inputs } = self.prepare(task, held, &mut remarks).await?;
+        let Prepared {
+            job,
+            inputs,
+            upsampled,
+        } = self.prepare(task, held, &mut remarks).await?;
         if let Some(stop) = held.why() {
             return Err(Halt::Stopped(stop));
         }
@@ -107,12 +110,12 @@ impl Worker {
             engine: picture.engine_name.clone(),
             model: picture.model_name.clone(),
         };
-        let unheard = inputs.prompt_upsampling && !picture.prompt_upsampled;
+        let unheard = upsampled.remark(picture.prompt_upsampled);
         self.moderate_output(&picture.image, &inputs, &mut remarks)
             .await?;
         let output = self.keep(task, held, picture, inputs.output_format).await?;
-        if unheard {
-            remarks.add(UPSAMPLING_NOTE);
+        if let Some(unheard) = unheard {
+            remarks.add(unheard);
         }
         Ok(Outcome::Succeeded {
             outputs: vec![output],
@@ -155,6 +158,13 @@ impl Worker {
                 Some(picture)
             }
         };
+        let upsampled = self.upsample(task, &inputs, held, remarks).await?;
+        let (prompt, prompt_upsampling) = match &upsampled {
+            Upsampled::NotWished => (&inputs.prompt, false),
+            // Nothing rewrites it twice.
+            Upsampled::To(prompt) => (prompt, false),
+            Upsampled::Not(_) => (&inputs.prompt, true),
+        };
         let job = Job {
             reference,
             size: match inputs.aspect_ratio {
@@ -167,14 +177,18 @@ impl Worker {
             },
             tool: Some(task.tool.to_string()),
             safety_tolerance: Some(inputs.safety_tolerance),
-            prompt_upsampling: inputs.prompt_upsampling,
+            prompt_upsampling,
             file_type: match inputs.output_format {
                 OutputFormat::Jpeg => FileType::Jpeg,
                 OutputFormat::Png => FileType::Png,
             },
-            ..Job::new(inputs.prompt.clone(), inputs.seed.unwrap_or_default())
+            ..Job::new(prompt.clone(), inputs.seed.unwrap_or_default())
         };
-        Ok(Prepared { job, inputs })
+        Ok(Prepared {
+            job,
+            inputs,
+            upsampled,
+        })
     }
 
     fn engine_of(&self, task: &Task) -> Result<Arc<dyn Engine>, Halt> {

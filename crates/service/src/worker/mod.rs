@@ -11,6 +11,7 @@ mod held;
 mod keep;
 mod moderate;
 mod show;
+mod upsample;
 
 use std::collections::HashMap;
 use std::sync::Arc;

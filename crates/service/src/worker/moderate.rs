@@ -18,6 +18,7 @@ use crate::moderation::Verdict;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Prompt,
+    Rewriting,
     InputImage,
     Picture,
 }
@@ -25,7 +26,7 @@ enum Subject {
 impl Subject {
     fn stage(self) -> Stage {
         match self {
-            Self::Prompt | Self::InputImage => Stage::Request,
+            Self::Prompt | Self::Rewriting | Self::InputImage => Stage::Request,
             Self::Picture => Stage::Content,
         }
     }
@@ -35,6 +36,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Prompt => "prompt",
+            Self::Rewriting => "rewritten prompt",
             Self::InputImage => "input image",
             Self::Picture => "picture",
         })
@@ -82,6 +84,33 @@ impl Worker {
             verdict = moderation.judge_text(&inputs.prompt, tolerance(inputs)) => verdict,
         };
         follow(verdict, Subject::Prompt, remarks)
+    }
+
+    /// What speaks against a rewriting of a prompt that was let through; `None` if nothing does. The
+    /// words of a moderated one are shown to nobody.
+    pub(super) async fn objection(
+        &self,
+        upsampled: &str,
+        inputs: &Inputs,
+        held: &Held,
+        remarks: &mut Remarks,
+    ) -> Result<Option<&'static str>, Halt> {
+        let moderation = &self.service.moderation;
+        if !moderation.judges_texts() {
+            return Ok(None);
+        }
+        let verdict = tokio::select! {
+            stop = held.stopped() => return Err(Halt::Stopped(stop)),
+            verdict = moderation.judge_text(upsampled, tolerance(inputs)) => verdict,
+        };
+        Ok(match verdict {
+            Verdict::Moderated(_) => Some("moderation did not let the rewriting through"),
+            Verdict::Refused(_) => Some("the rewriting could not be moderated"),
+            passed => {
+                follow(passed, Subject::Rewriting, remarks)?;
+                None
+            }
+        })
     }
 
     /// Judges the input picture, before a model sees it.

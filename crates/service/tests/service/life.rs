@@ -179,10 +179,12 @@ async fn a_wish_for_upsampling_is_answered_honestly() {
     assert_eq!(task.exit_code, Some(ExitCode::SUCCESS));
     assert_eq!(
         task.debug_error,
-        "Prompt upsampling is not available yet: the picture was drawn from the prompt as it was \
-         sent."
+        "The prompt was not rewritten: no upsampler is set up for this tool. The picture was drawn from \
+         the prompt as it was sent."
     );
-    assert_eq!(bench.engine.jobs()[0].prompt, "x");
+    let job = &bench.engine.jobs()[0];
+    assert_eq!((job.prompt.as_str(), job.prompt_upsampling), ("x", true));
+    assert_eq!(task.upsampled_prompt, None);
 }
 
 #[tokio::test]

@@ -17,5 +17,7 @@ mod stopping;
 mod submit;
 mod tools;
 mod trouble;
+mod upsampling;
+mod upsampling_endpoint;
 mod webhook_faults;
 mod webhooks;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use image::ImageFormat;
 use serde_json::json;
 use tintype_domain::{EventKind, ExitCode, Task, TaskId, TaskRef, TaskState};
-use tintype_service::test_support::{Behaviour, Hold};
+use tintype_service::test_support::{Behaviour, Hold, StandInUpsampler};
 use tintype_service::worker::WorkerHandle;
 
 use crate::bench::{Bench, LEASE, draw, part, picture};
 use crate::faults::{Moment, Trouble};
+use crate::upsampling::upsampled_by;
 
 /// More writes than a life has: the loop below ends by itself when no trouble comes any more.
 const MANY: u32 = 60;
@@ -25,6 +26,8 @@ const NEVER: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Draw,
+    /// Its prompt is rewritten before.
+    Upsampled,
     Edit,
     /// The engine fails.
     Failure,
@@ -47,7 +50,12 @@ struct Stage {
 
 impl Stage {
     async fn new(life: Life) -> Self {
-        let bench = Bench::with(|config| config.kill_patience = Duration::ZERO).await;
+        let upsampler = StandInUpsampler::new();
+        let bench = Bench::with(|config| {
+            config.kill_patience = Duration::ZERO;
+            config.upsampling = upsampled_by(&upsampler, false);
+        })
+        .await;
         let hold = match life {
             Life::Kill | Life::Drain => Some(bench.engine.then_hold()),
             Life::Failure => {
@@ -58,7 +66,7 @@ impl Stage {
                 }
                 None
             }
-            Life::Draw | Life::Edit => None,
+            Life::Draw | Life::Upsampled | Life::Edit => None,
         };
         let task = match life {
             Life::Edit => {
@@ -69,6 +77,14 @@ impl Stage {
                     part("inputImage", "a.png", bytes),
                 ];
                 bench.try_submit_edit(upload).await.expect("accepted").task
+            }
+            Life::Upsampled => {
+                // Each attempt that asks gets something else.
+                for number in 0..ATTEMPTS {
+                    upsampler.then(Ok(&format!("rewriting {number}")));
+                }
+                let fields = json!({ "prompt": "x", "promptUpsampling": true });
+                bench.submit(&draw(), fields).await.task
             }
             _ => bench.submit(&draw(), json!({ "prompt": "x" })).await.task,
         };
@@ -135,9 +151,22 @@ impl Stage {
         if self.killed {
             assert_eq!(task.state, TaskState::Cancelled, "a kill was acknowledged");
         }
+        if self.life == Life::Upsampled {
+            self.check_prompt(&task);
+        }
         self.check_outputs(&task).await;
         self.check_history(&task).await;
         self.check_counts(&task).await;
+    }
+
+    /// Every attempt drew from what is on record.
+    fn check_prompt(&self, task: &Task) {
+        let kept = task.upsampled_prompt.as_deref().expect("a rewriting");
+        assert!(kept.starts_with("rewriting"), "{kept}");
+        for job in self.bench.engine.jobs() {
+            assert_eq!(job.prompt, kept);
+        }
+        assert_eq!(task.debug_error, "");
     }
 
     async fn check_outputs(&self, task: &Task) {
@@ -209,6 +238,11 @@ async fn survives_everything(life: Life) {
 #[tokio::test]
 async fn a_drawing_ends_once_whatever_write_goes_wrong() {
     survives_everything(Life::Draw).await;
+}
+
+#[tokio::test]
+async fn a_rewritten_prompt_stays_the_same_whatever_write_goes_wrong() {
+    survives_everything(Life::Upsampled).await;
 }
 
 #[tokio::test]

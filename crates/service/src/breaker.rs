@@ -10,7 +10,7 @@ const FAILURES: u32 = 5;
 const REST: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
-pub(super) struct Breaker(Mutex<State>);
+pub(crate) struct Breaker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -20,7 +20,7 @@ struct State {
 
 impl Breaker {
     /// Whether a call may be made now. After a rest one may: the next waits for how it ended.
-    pub(super) fn admits(&self, now: Instant) -> bool {
+    pub(crate) fn admits(&self, now: Instant) -> bool {
         let mut state = self.state();
         if state.rests_until.is_some_and(|until| now < until) {
             return false;
@@ -32,7 +32,7 @@ impl Breaker {
     }
 
     /// Takes note of how a call ended.
-    pub(super) fn note(&self, good: bool, now: Instant) {
+    pub(crate) fn note(&self, good: bool, now: Instant) {
         let mut state = self.state();
         if good {
             *state = State::default();
