@@ -1,3 +1,5 @@
+//! What is said stays, what is open is filled in, and nothing else happens.
+
 use proptest::prelude::*;
 use proptest::sample::select;
 
