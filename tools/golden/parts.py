@@ -16,6 +16,7 @@ from transformers import CLIPTokenizer, T5Tokenizer
 import loras
 import names
 import runs
+import stored_weights
 
 SEEDS = [0, 1, 42, 2**32 - 1, 2**32 + 5, 2**63 - 1, -1, -(2**63)]
 SHORT_DRAWS = [1, 2, 5, 15]
@@ -147,6 +148,7 @@ def write_packing(output: Path) -> None:
 
 
 PARTS = {
+    "stored_weights": stored_weights.write,
     "noise": write_noise,
     "schedule": write_schedule,
     "tokenizers": write_tokenizers,
