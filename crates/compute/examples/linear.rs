@@ -1,12 +1,17 @@
 //! How fast a linear layer is at given sizes, in every way to keep its weights.
 //!
-//! `cargo run --release -p tintype-compute --example linear -- ROWSxDEPTHxCOLUMNS … [isa=NAME] [threads=N]`
+//! `cargo run --release -p tintype-compute --example linear -- ROWSxDEPTHxCOLUMNS … [isa=NAME] [threads=N] [stored=all]`
 //!
-//! Prints the median processor time of a few runs (with several threads, the median time).
+//! Prints the median processor time of a few runs (with several threads, the median time), and how much
+//! memory the packed weight takes. `stored=all` goes through the encodings of files instead, or `stored=Q4_K`
+//! through one, which are kept as they are; each beside bf16, measured in turn.
 
 use std::{fs, time::Instant};
 
-use tintype_compute::{CpuDevice, CpuOptions, Device, Epilogue, Tensor, WeightFormat};
+use tintype_compute::{
+    CpuDevice, CpuOptions, Device, Encoding, Epilogue, Linear, StoredMatrix, StoredValues, Tensor,
+    WeightFormat,
+};
 
 fn main() {
     let mut options = CpuOptions {
@@ -14,13 +19,27 @@ fn main() {
         ..CpuOptions::default()
     };
     let mut sizes = Vec::new();
+    let mut stored = None;
     for argument in std::env::args().skip(1) {
         match argument.split_once('=') {
             Some(("isa", name)) => options.isa = Some(name.parse().expect("an instruction set")),
             Some(("threads", count)) => options.threads = count.parse().expect("a number"),
-            Some((name, _)) => panic!("there is no option {name}; there are isa and threads"),
+            Some(("stored", name)) => stored = Some(name.to_owned()),
+            Some((name, _)) => {
+                panic!("there is no option {name}; there are isa, threads and stored")
+            }
             None => sizes.push(size(&argument)),
         }
+    }
+    if let Some(name) = stored {
+        let all = Encoding::ALL.into_iter();
+        for size in sizes {
+            let chosen = |encoding: &Encoding| name == "all" || encoding.name() == name;
+            all.clone()
+                .filter(chosen)
+                .for_each(|encoding| compare(options, size, encoding));
+        }
+        return;
     }
     for [rows, depth, columns] in sizes {
         let x = filled(&[1, rows, depth], 0);
@@ -42,6 +61,47 @@ fn main() {
             );
         }
     }
+}
+
+/// One encoding beside bf16.
+fn compare(options: CpuOptions, [rows, depth, columns]: [usize; 3], encoding: Encoding) {
+    let device = CpuDevice::with_options(options).unwrap_or_else(|error| panic!("{error}"));
+    let x = filled(&[1, rows, depth], 0);
+    let pack = |encoding: Encoding| {
+        let bytes = bytes_of(encoding, columns * depth);
+        let values = StoredValues::encoded(encoding, &bytes);
+        device.pack_stored_linear(&StoredMatrix::new(depth, [values]), None)
+    };
+    let layers = [pack(Encoding::Bf16), pack(encoding)];
+    let run = |layer: &Linear| drop(device.linear(layer, &x, Epilogue::None));
+    let one_thread = options.threads == 1;
+    let mut times = [const { Vec::new() }; 2];
+    for _ in 0..5 {
+        for (times, layer) in times.iter_mut().zip(&layers) {
+            times.push(median(one_thread, || run(layer)));
+        }
+    }
+    let [bf16, seconds] = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    });
+    let rate = 2.0 * (rows * depth * columns) as f64 / seconds / 1e9;
+    let bits = device.linear_image(&layers[1]).map_or(0.0, |image| {
+        8.0 * image.bytes.len() as f64 / (depth * columns) as f64
+    });
+    println!(
+        "{rows} x {depth} -> {columns} {} {:8} {bits:5.2} bits a weight {:9.3} ms {rate:7.1} GFLOP/s, {:.2} of bf16's time",
+        device.isa(),
+        encoding.name(),
+        seconds * 1e3,
+        seconds / bf16
+    );
+}
+
+/// So many values with small scales: most bytes stay below the exponents that overflow.
+fn bytes_of(encoding: Encoding, values: usize) -> Vec<u8> {
+    let size = encoding.size_bytes(values).expect("whole blocks");
+    (0..size).map(|i| (i * 7919 % 47) as u8).collect()
 }
 
 fn size(text: &str) -> [usize; 3] {

@@ -11,7 +11,7 @@ use std::fmt;
 
 use half::f16;
 
-pub(crate) use blocks::Block;
+pub(crate) use blocks::{Block, Shape};
 
 /// How values lie in a file, little-endian, at any address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,14 +1,14 @@
 //! Packed layers as bytes: what a cache keeps of them, and how they come back.
 
-use std::{ops::Range, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use crate::MappedFile;
 
 /// A linear layer's packed weight as it lies in memory; its bias is not part of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PackedImage<'a> {
     /// How the device reads the bytes, in its own words.
-    pub form: &'static str,
+    pub form: Cow<'static, str>,
     /// All of them.
     pub bytes: &'a [u8],
 }

@@ -95,6 +95,53 @@ impl<'a> StoredMatrix<'a> {
         Self::new(tensor.width(), [StoredValues::Values(tensor.data())])
     }
 
+    /// What it consists of.
+    pub(crate) fn parts(&self) -> &[StoredValues<'a>] {
+        &self.parts
+    }
+
+    /// Whether some values are stored in two bytes or more.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.parts.iter().any(|part| match part {
+            StoredValues::Values(_) => true,
+            StoredValues::Encoded { encoding, .. } => {
+                encoding.block_bytes() >= 2 * encoding.block_values()
+            }
+        })
+    }
+
+    /// Whether values are rounded to bf16 as they are read.
+    pub(crate) fn is_rounded(&self) -> bool {
+        self.rounded
+    }
+
+    /// The bytes of the values `columns` of one row, whole blocks.
+    ///
+    /// # Panics
+    /// If there is no such row, or it is not in a file's encoding.
+    pub(crate) fn encoded(&self, row: usize, columns: Range<usize>) -> &'a [u8] {
+        let mut start = row * self.columns;
+        for part in &self.parts {
+            if start >= part.len() {
+                start -= part.len();
+                continue;
+            }
+            let StoredValues::Encoded {
+                encoding, bytes, ..
+            } = part
+            else {
+                break;
+            };
+            let at = |value| {
+                encoding
+                    .size_bytes(value)
+                    .expect("whole blocks; this is a bug")
+            };
+            return &bytes[at(start + columns.start)..at(start + columns.end)];
+        }
+        panic!("row {row} has no bytes; this is a bug");
+    }
+
     /// The same with every value rounded to bf16 as it is read.
     pub fn rounded_to_bf16(self) -> Self {
         Self {

@@ -33,6 +33,8 @@ pub unsafe trait Plain: Copy {}
 // SAFETY: primitive numbers.
 unsafe impl Plain for f32 {}
 // SAFETY: as above.
+unsafe impl Plain for u8 {}
+// SAFETY: as above.
 unsafe impl Plain for u16 {}
 // SAFETY: as above.
 unsafe impl Plain for i16 {}

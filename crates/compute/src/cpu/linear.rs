@@ -36,11 +36,11 @@ enum Weight {
 
 impl Weight {
     /// Tiles round both sides of a product to bf16 or less: they take weights that are bf16 anyway, and
-    /// those of which it was asked.
+    /// those of which it was asked. Exact weights of eight bits and less stay as they are.
     fn new(device: &CpuDevice, weight: &StoredMatrix<'_>) -> Self {
         if let Some(unit) = device.tiles {
             match device.weights {
-                WeightFormat::Exact if !weight.fits_bf16() => {}
+                WeightFormat::Exact if !weight.is_wide() || !weight.fits_bf16() => {}
                 WeightFormat::Exact | WeightFormat::Bf16 => {
                     return Self::Tiles(unit, TileWeight::bf16(device, weight));
                 }

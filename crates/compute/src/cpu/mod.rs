@@ -9,6 +9,7 @@
 pub(crate) mod aligned;
 mod amx;
 mod attention;
+mod coded;
 mod conv;
 mod cores;
 mod group_norm;

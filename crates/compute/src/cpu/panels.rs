@@ -6,6 +6,7 @@ use std::{mem, ops::Range};
 use super::{
     CpuDevice, WeightFormat,
     aligned::{Buffer, Plain},
+    coded::{self, Coded},
     kernels::{
         Kernels,
         pack::{self, Rows},
@@ -24,7 +25,7 @@ const BF16: &str = "bf16";
 const INT8: &str = "int8";
 
 /// To be raised whenever images of panels would be read wrongly by an older or newer program.
-pub const IMAGE_VERSION: u32 = 1;
+pub const IMAGE_VERSION: u32 = 2;
 
 /// `(depth, columns)`, laid out as `[chunk][panel][depth in the chunk][kernels.columns]`: a walk over
 /// the panels of one chunk, as the products do it, reads memory from its beginning to its end.
@@ -48,6 +49,8 @@ pub enum Stored {
     /// Integers, pairs of neighbours of the depth side by side, then the scales of the panel's columns
     /// as the bytes of an f32 each: `[chunk][panel]([pairs][kernels.columns][2], [kernels.columns][4])`.
     Int8(Buffer<i8>),
+    /// The file's encoding.
+    Coded(Coded),
 }
 
 /// One chunk of one panel on its way into the store.
@@ -90,6 +93,12 @@ impl Panels {
             kernels: device.kernels,
             stored: Stored::F32(Buffer::zeros(0)),
         };
+        if device.weights == WeightFormat::Exact
+            && let Some(coded) = Coded::new(device, weight)
+        {
+            panels.stored = Stored::Coded(coded);
+            return panels;
+        }
         panels.stored = match device.weights {
             WeightFormat::Int8 => Stored::Int8(panels.packed(device, weight, int8_bytes, quantise)),
             WeightFormat::Exact if !weight.fits_bf16() => {
@@ -198,13 +207,14 @@ impl Panels {
                 F32 => Stored::F32(Buffer::of_file(file, bytes)?),
                 BF16 => Stored::Bf16(Buffer::of_file(file, bytes)?),
                 INT8 => Stored::Int8(Buffer::of_file(file, bytes)?),
-                _ => return None,
+                _ => Stored::Coded(Coded::of_image(part, device.kernels.columns)?),
             },
         };
         let fits = match &panels.stored {
             Stored::F32(values) => values.len() == panels.numbers(|length| length),
             Stored::Bf16(values) => values.len() == panels.numbers(|length| length),
             Stored::Int8(values) => values.len() == panels.numbers(int8_bytes),
+            Stored::Coded(_) => true,
         };
         fits.then_some(panels)
     }
@@ -212,9 +222,10 @@ impl Panels {
     /// The panels as they lie in memory.
     pub fn image(&self) -> PackedImage<'_> {
         let (form, bytes) = match &self.stored {
-            Stored::F32(values) => (F32, values.as_bytes()),
-            Stored::Bf16(values) => (BF16, values.as_bytes()),
-            Stored::Int8(values) => (INT8, values.as_bytes()),
+            Stored::F32(values) => (F32.into(), values.as_bytes()),
+            Stored::Bf16(values) => (BF16.into(), values.as_bytes()),
+            Stored::Int8(values) => (INT8.into(), values.as_bytes()),
+            Stored::Coded(coded) => (coded.form().into(), coded.as_bytes()),
         };
         PackedImage { form, bytes }
     }
@@ -226,7 +237,11 @@ impl Panels {
 
     /// The chunks of the depth, in their order.
     pub fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (depth, step) = (self.depth, self.kernels.depth);
+        let step = match self.stored {
+            Stored::Coded(_) => coded::DEPTH,
+            _ => self.kernels.depth,
+        };
+        let depth = self.depth;
         (0..depth)
             .step_by(step)
             .map(move |start| start..depth.min(start + step))
@@ -237,7 +252,7 @@ impl Panels {
         &self.stored
     }
 
-    /// Where the panels `panels` of a chunk lie in the store.
+    /// Where the panels `panels` of a chunk lie in the store, unless it is coded.
     pub fn range(&self, chunk: &Range<usize>, panels: Range<usize>) -> Range<usize> {
         let size: fn(usize) -> usize = match self.stored {
             Stored::Int8(_) => int8_bytes,

@@ -13,7 +13,7 @@
 use std::ops::Range;
 
 use super::{
-    CpuDevice, aligned,
+    CpuDevice, aligned, coded,
     kernels::{Kernels, Quantised, Source, THIN_ROWS, Target},
     panels::{Panels, Stored},
     quantise,
@@ -35,7 +35,7 @@ pub const FEW_ROWS: usize = 8;
 pub struct Scratch {
     /// A chunk of the tile's rows, `[rows][depth of the chunk]`.
     a: Buffer,
-    /// A chunk of a panel of B, if it is not stored as f32.
+    /// A chunk of a panel of B, if it is not stored as f32, or of [`coded::THIN_PANELS`].
     b: Buffer,
     integers: Integers,
     /// A block at the edge of the tile, or a strip of a thin one.
@@ -77,9 +77,10 @@ impl Scratch {
             ..
         } = *device.kernels;
         let strip = STRIP_COLUMNS.max(columns);
+        let depth = depth.max(coded::DEPTH);
         Self {
             a: device.scratch(tile_rows.next_multiple_of(rows) * depth),
-            b: device.scratch(columns * depth),
+            b: device.scratch(coded::THIN_PANELS * columns * depth),
             integers: Integers::default(),
             block: device.scratch((rows * columns).max(THIN_ROWS * strip)),
         }
@@ -163,22 +164,28 @@ fn one_panel(
         integers,
         block,
     } = scratch;
-    let stored = b.range(chunk, panel..panel + 1);
+    let stored = || b.range(chunk, panel..panel + 1);
     let place = Place {
         column: panel * kernels.columns - tile.column,
         accumulate: chunk.start > 0,
     };
     let depth = chunk.len();
     let values = match b.stored() {
-        Stored::F32(values) => &values[stored],
+        Stored::F32(values) => &values[stored()],
         Stored::Bf16(values) => {
-            let decoded = &mut decoded[..stored.len()];
-            kernels.widen(&values[stored], decoded);
+            let values = &values[stored()];
+            let decoded = &mut decoded[..values.len()];
+            kernels.widen(values, decoded);
+            decoded
+        }
+        Stored::Coded(coded) => {
+            let decoded = &mut decoded[..depth * kernels.columns];
+            coded.widen(Simd::of(kernels), chunk, panel, decoded);
             decoded
         }
         Stored::Int8(values) => {
             let pairs = depth.div_ceil(2);
-            let (values, scales) = values[stored].split_at(2 * pairs * kernels.columns);
+            let (values, scales) = values[stored()].split_at(2 * pairs * kernels.columns);
             let decoded = &mut integers.b[..values.len()];
             kernels.widen_int8(values, decoded);
             blocks(kernels, tile, block, place, |row, c| {
@@ -256,44 +263,69 @@ fn thin(
     chunk: &Range<usize>,
     panels: Range<usize>,
 ) {
-    let Scratch { a, block, .. } = scratch;
-    let stride = panels.len() * kernels.columns;
-    let stored = b.range(chunk, panels.clone());
-    let panel = chunk.len() * kernels.columns;
-    let column = panels.start * kernels.columns - tile.column;
-    let columns = column..tile.columns.min(column + stride);
-    let accumulate = chunk.start > 0;
-    for row in (0..tile.rows).step_by(THIN_ROWS) {
-        let rows = row..tile.rows.min(row + THIN_ROWS);
-        let a = rows_of(a, row, rows.len(), chunk.len());
-        let c = Target {
-            start: block.as_mut_ptr(),
-            stride,
-            accumulate: false,
-        };
-        let (count, depth) = (rows.len(), chunk.len());
-        match b.stored() {
-            Stored::F32(values) => {
-                let b = Source {
-                    start: values[stored.clone()].as_ptr(),
-                    stride: panel,
-                };
+    let Scratch {
+        a,
+        b: decoded,
+        block,
+        ..
+    } = scratch;
+    let stored = || b.range(chunk, panels.clone());
+    let stride = chunk.len() * kernels.columns;
+    let mut thin = |panels: Range<usize>, product: &mut ThinProduct<'_>| {
+        let width = panels.len() * kernels.columns;
+        let column = panels.start * kernels.columns - tile.column;
+        let columns = column..tile.columns.min(column + width);
+        for row in (0..tile.rows).step_by(THIN_ROWS) {
+            let rows = row..tile.rows.min(row + THIN_ROWS);
+            let a = rows_of(a, row, rows.len(), chunk.len());
+            let c = Target {
+                start: block.as_mut_ptr(),
+                stride: width,
+                accumulate: false,
+            };
+            product(rows.len(), a, c);
+            let accumulate = chunk.start > 0;
+            add_block(tile, rows, columns.clone(), block, width, accumulate);
+        }
+    };
+    let (depth, count) = (chunk.len(), panels.len());
+    match b.stored() {
+        Stored::F32(values) => {
+            let start = values[stored()].as_ptr();
+            thin(panels.clone(), &mut |rows, a, c| {
+                let b = Source { start, stride };
                 // SAFETY: `a` holds these rows, the slice these panels, the scratch these columns.
-                unsafe { kernels.thin_f32(count, depth, a, b, c, panels.len()) }
-            }
-            Stored::Int8(_) => unreachable!("integers are never thin; this is a bug"),
-            Stored::Bf16(values) => {
-                let b = Source {
-                    start: values[stored.clone()].as_ptr(),
-                    stride: panel,
-                };
+                unsafe { kernels.thin_f32(rows, depth, a, b, c, count) }
+            });
+        }
+        Stored::Bf16(values) => {
+            let start = values[stored()].as_ptr();
+            thin(panels.clone(), &mut |rows, a, c| {
+                let b = Source { start, stride };
                 // SAFETY: as above.
-                unsafe { kernels.thin_bf16(count, depth, a, b, c, panels.len()) }
+                unsafe { kernels.thin_bf16(rows, depth, a, b, c, count) }
+            });
+        }
+        Stored::Coded(coded) => {
+            for first in panels.clone().step_by(coded::THIN_PANELS) {
+                let few = first..panels.end.min(first + coded::THIN_PANELS);
+                for (panel, target) in few.clone().zip(decoded.chunks_exact_mut(stride)) {
+                    coded.widen(Simd::of(kernels), chunk, panel, target);
+                }
+                let (start, count) = (decoded.as_ptr(), few.len());
+                thin(few, &mut |rows, a, c| {
+                    let b = Source { start, stride };
+                    // SAFETY: as above; the scratch for B has room for so many panels (`Scratch::new`).
+                    unsafe { kernels.thin_f32(rows, depth, a, b, c, count) }
+                });
             }
         }
-        add_block(tile, rows, columns.clone(), block, stride, accumulate);
+        Stored::Int8(_) => unreachable!("integers are never thin; this is a bug"),
     }
 }
+
+/// `product(rows, A, C)` multiplies so many rows with some panels.
+type ThinProduct<'a> = dyn FnMut(usize, Source<f32>, Target) + 'a;
 
 /// `count` rows of `depth` values each, from row `row` on.
 fn rows_of(a: &[f32], row: usize, count: usize, depth: usize) -> Source<f32> {

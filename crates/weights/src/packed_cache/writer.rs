@@ -72,7 +72,7 @@ impl Writer {
         self.failed = write().err();
         self.end = start + image.bytes.len();
         let entry = Entry {
-            form: image.form.to_owned(),
+            form: image.form.into_owned(),
             start,
             length: image.bytes.len(),
             in_features: layer.in_features(),

@@ -192,7 +192,7 @@ fn bf16_weights_come_back_from_their_image() {
     let file = Arc::new(MappedFile::open(&path).expect("the image is mapped"));
     std::fs::remove_file(&path).expect("the name goes, the mapping stays");
     let mut part = PackedPart {
-        form: image.form,
+        form: &image.form,
         file,
         bytes: 0..image.bytes.len(),
         in_features: 3100,

@@ -178,7 +178,7 @@ impl TileWeight {
     pub fn image(&self) -> Option<PackedImage<'_>> {
         match self {
             Self::Bf16(panels) => Some(PackedImage {
-                form: TILES_BF16,
+                form: TILES_BF16.into(),
                 bytes: panels.values.as_bytes(),
             }),
             Self::Int8(..) => None,
