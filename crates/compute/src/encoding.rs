@@ -12,6 +12,7 @@ use std::fmt;
 use half::f16;
 
 pub(crate) use blocks::{Block, Shape};
+pub(crate) use float8::{e4m3, e5m2};
 
 /// How values lie in a file, little-endian, at any address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,8 +137,8 @@ impl Encoding {
             Self::Bf16 => each(bytes, start, target, |b| {
                 f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)
             }),
-            Self::F8E4m3 => each(bytes, start, target, |[byte]| float8::e4m3(byte)),
-            Self::F8E5m2 => each(bytes, start, target, |[byte]| float8::e5m2(byte)),
+            Self::F8E4m3 => each(bytes, start, target, |[byte]| e4m3(byte)),
+            Self::F8E5m2 => each(bytes, start, target, |[byte]| e5m2(byte)),
             _ => self.decode_blocks(bytes, start, target),
         }
     }

@@ -10,7 +10,9 @@ mod widen;
 
 use std::{mem, ops::Range};
 
-use super::{CpuDevice, aligned::Buffer, simd::Simd};
+pub use layout::planes;
+
+use super::{CpuDevice, aligned::Buffer, kernels::Kernels};
 use crate::{Encoding, PackedPart, StoredMatrix, StoredValues};
 
 /// Chunks of the depth: whole blocks of every encoding.
@@ -73,7 +75,7 @@ impl Coded {
     }
 
     /// Makes one chunk of a panel f32, `[chunk][width]`.
-    pub fn widen(&self, simd: Simd, chunk: &Range<usize>, panel: usize, target: &mut [f32]) {
+    pub fn widen(&self, kernels: &Kernels, chunk: &Range<usize>, panel: usize, target: &mut [f32]) {
         let segment = self.plan.segment(panel);
         let bytes = self.plan.range(segment, chunk, panel);
         let values = widen::Values {
@@ -82,7 +84,7 @@ impl Coded {
             scale: segment.scale,
             rounded: self.plan.rounded,
         };
-        widen::widen(simd, values, target);
+        widen::widen(kernels, values, target);
     }
 
     /// What [`Coded::of_image`] must know beside the bytes.

@@ -180,7 +180,7 @@ fn one_panel(
         }
         Stored::Coded(coded) => {
             let decoded = &mut decoded[..depth * kernels.columns];
-            coded.widen(Simd::of(kernels), chunk, panel, decoded);
+            coded.widen(kernels, chunk, panel, decoded);
             decoded
         }
         Stored::Int8(values) => {
@@ -310,7 +310,7 @@ fn thin(
             for first in panels.clone().step_by(coded::THIN_PANELS) {
                 let few = first..panels.end.min(first + coded::THIN_PANELS);
                 for (panel, target) in few.clone().zip(decoded.chunks_exact_mut(stride)) {
-                    coded.widen(Simd::of(kernels), chunk, panel, target);
+                    coded.widen(kernels, chunk, panel, target);
                 }
                 let (start, count) = (decoded.as_ptr(), few.len());
                 thin(few, &mut |rows, a, c| {

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::{Coded, Plan};
 use crate::{
     CpuDevice, CpuOptions, Device, Encoding, Epilogue, Isa, MappedFile, PackedPart, StoredMatrix,
-    StoredValues, Tensor, WeightFormat, cpu::simd::Simd,
+    StoredValues, Tensor, WeightFormat,
 };
 
 /// Rows of a part: no whole panel of any instruction set.
@@ -97,7 +97,7 @@ fn panels_hold_what_the_file_holds_to_the_bit() {
                 for chunk in coded.plan.chunks() {
                     for panel in 0..ROWS.div_ceil(width) {
                         let mut found = vec![f32::NAN; chunk.len() * width];
-                        coded.widen(Simd::of(device.kernels), &chunk, panel, &mut found);
+                        coded.widen(device.kernels, &chunk, panel, &mut found);
                         for row in panel * width..ROWS.min((panel + 1) * width) {
                             let mut expected = vec![0.0; chunk.len()];
                             matrix.read(row, chunk.clone(), &mut expected);

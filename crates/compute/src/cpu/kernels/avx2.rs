@@ -2,16 +2,21 @@
 //! and do twelve multiply-adds for eight loads.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi32,
-    _mm256_add_ps, _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cvtepi8_epi16,
-    _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_set1_epi32, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
+    __m128i, __m256, __m256i, _CMP_GT_OQ, _MM_HINT_T0, _mm_and_si128, _mm_cvtepu8_epi16,
+    _mm_cvtsi32_si128, _mm_loadl_epi64, _mm_loadu_si128, _mm_or_si128, _mm_prefetch,
+    _mm_set1_epi16, _mm_slli_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
+    _mm256_andnot_ps, _mm256_broadcast_ss, _mm256_castsi256_ps, _mm256_cmp_ps,
+    _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32,
+    _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_mul_ps, _mm256_or_ps, _mm256_or_si256, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sll_epi32, _mm256_slli_epi32, _mm256_srl_epi32,
+    _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi32, _mm256_sub_ps,
 };
 
 use super::{
-    Isa, Kernels, Quantised, Source, Target,
+    Isa, Kernels, Number, Quantised, Quants, Source, Target,
     block::block_products,
+    coded::coded_widening,
     int8::{checked_depth, int8_product},
 };
 
@@ -28,6 +33,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     widen,
     product_int8,
     widen_int8,
+    widen_quants,
+    widen_numbers,
 };
 
 block_products! {
@@ -117,4 +124,86 @@ unsafe fn widen_int8(stored: *const i8, values: *mut i16, count: usize) {
             _mm256_storeu_si256(values.add(i).cast(), _mm256_cvtepi8_epi16(bytes));
         }
     }
+}
+
+coded_widening! {
+    features: ["avx2,fma,f16c"],
+    vectors: 2, lanes: 8, vector: __m256i,
+    load_bytes: load_bytes, shift_left: shift_left, shift_right: shift_right,
+    and: and, or: _mm256_or_si256, subtract: subtract, to_f32: _mm256_cvtepi32_ps,
+    load_half: load_half, load_e4m3: load_e4m3, load_e5m2: load_e5m2,
+    load_f32: _mm256_loadu_ps, splat_f32: splat, multiply: _mm256_mul_ps,
+    subtract_f32: _mm256_sub_ps, store: _mm256_storeu_ps,
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of eight.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn load_bytes(bytes: *const u8) -> __m256i {
+    // SAFETY: by the contract.
+    _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(bytes.cast()) })
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn shift_left(values: __m256i, bits: usize) -> __m256i {
+    _mm256_sll_epi32(values, _mm_cvtsi32_si128(bits as i32))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn shift_right(values: __m256i, bits: usize) -> __m256i {
+    _mm256_srl_epi32(values, _mm_cvtsi32_si128(bits as i32))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn and(values: __m256i, mask: i32) -> __m256i {
+    _mm256_and_si256(values, _mm256_set1_epi32(mask))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn subtract(values: __m256i, number: i32) -> __m256i {
+    _mm256_sub_epi32(values, _mm256_set1_epi32(number))
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of eight numbers.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn load_half(bytes: *const u8) -> __m256 {
+    // SAFETY: by the contract.
+    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(bytes.cast()) })
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of eight numbers.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn load_e5m2(bytes: *const u8) -> __m256 {
+    // SAFETY: by the contract.
+    let bytes = _mm_cvtepu8_epi16(unsafe { _mm_loadl_epi64(bytes.cast()) });
+    _mm256_cvtph_ps(_mm_slli_epi16::<8>(bytes))
+}
+
+/// By way of an f16: the same mantissa, and an exponent that is 8 too small, numbers below the normal
+/// ones among them.
+///
+/// # Safety
+/// `bytes` must be valid for reads of eight numbers.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn load_e4m3(bytes: *const u8) -> __m256 {
+    // SAFETY: by the contract.
+    let bytes = _mm_cvtepu8_epi16(unsafe { _mm_loadl_epi64(bytes.cast()) });
+    let magnitude = _mm_slli_epi16::<7>(_mm_and_si128(bytes, _mm_set1_epi16(0x7f)));
+    let sign = _mm_slli_epi16::<8>(_mm_and_si128(bytes, _mm_set1_epi16(0x80)));
+    let values = _mm256_cvtph_ps(_mm_or_si128(magnitude, sign));
+    let values = _mm256_mul_ps(values, _mm256_set1_ps(256.0));
+    // What would be 480 is no number: all ones.
+    let absolute = _mm256_andnot_ps(_mm256_set1_ps(-0.0), values);
+    let none = _mm256_cmp_ps::<_CMP_GT_OQ>(absolute, _mm256_set1_ps(448.0));
+    _mm256_or_ps(values, none)
 }

@@ -2,16 +2,21 @@
 //! for A.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_add_epi32,
-    _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepi8_epi16, _mm512_cvtepi32_ps,
-    _mm512_cvtepu16_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_madd_epi16,
-    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_storeu_si512,
+    __m256i, __m512, __m512i, _CMP_GT_OQ, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadu_si128,
+    _mm_prefetch, _mm256_and_si256, _mm256_cvtepu8_epi16, _mm256_loadu_si256, _mm256_or_si256,
+    _mm256_set1_epi16, _mm256_slli_epi16, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_and_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi8_epi16,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_madd_epi16, _mm512_mask_mov_ps,
+    _mm512_mul_ps, _mm512_or_si512, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_sll_epi32, _mm512_slli_epi32, _mm512_srl_epi32, _mm512_storeu_ps,
+    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_sub_ps,
 };
 
 use super::{
-    Isa, Kernels, Quantised, Source, Target,
+    Isa, Kernels, Number, Quantised, Quants, Source, Target,
     block::block_products,
+    coded::coded_widening,
     int8::{checked_depth, int8_product},
 };
 
@@ -28,6 +33,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     widen,
     product_int8,
     widen_int8,
+    widen_quants,
+    widen_numbers,
 };
 
 block_products! {
@@ -117,4 +124,86 @@ unsafe fn widen_int8(stored: *const i8, values: *mut i16, count: usize) {
             _mm512_storeu_si512(values.add(i).cast(), _mm512_cvtepi8_epi16(bytes));
         }
     }
+}
+
+coded_widening! {
+    features: ["avx512f,avx512bw,avx512dq,avx512vl"],
+    vectors: 2, lanes: 16, vector: __m512i,
+    load_bytes: load_bytes, shift_left: shift_left, shift_right: shift_right,
+    and: and, or: _mm512_or_si512, subtract: subtract, to_f32: _mm512_cvtepi32_ps,
+    load_half: load_half, load_e4m3: load_e4m3, load_e5m2: load_e5m2,
+    load_f32: _mm512_loadu_ps, splat_f32: splat, multiply: _mm512_mul_ps,
+    subtract_f32: _mm512_sub_ps, store: _mm512_storeu_ps,
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of sixteen.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn load_bytes(bytes: *const u8) -> __m512i {
+    // SAFETY: by the contract.
+    _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(bytes.cast()) })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn shift_left(values: __m512i, bits: usize) -> __m512i {
+    _mm512_sll_epi32(values, _mm_cvtsi32_si128(bits as i32))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn shift_right(values: __m512i, bits: usize) -> __m512i {
+    _mm512_srl_epi32(values, _mm_cvtsi32_si128(bits as i32))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn and(values: __m512i, mask: i32) -> __m512i {
+    _mm512_and_si512(values, _mm512_set1_epi32(mask))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn subtract(values: __m512i, number: i32) -> __m512i {
+    _mm512_sub_epi32(values, _mm512_set1_epi32(number))
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of sixteen numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn load_half(bytes: *const u8) -> __m512 {
+    // SAFETY: by the contract.
+    _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bytes.cast()) })
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of sixteen numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn load_e5m2(bytes: *const u8) -> __m512 {
+    // SAFETY: by the contract.
+    let bytes = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(bytes.cast()) });
+    _mm512_cvtph_ps(_mm256_slli_epi16::<8>(bytes))
+}
+
+/// By way of an f16: the same mantissa, and an exponent that is 8 too small, numbers below the normal
+/// ones among them.
+///
+/// # Safety
+/// `bytes` must be valid for reads of sixteen numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn load_e4m3(bytes: *const u8) -> __m512 {
+    // SAFETY: by the contract.
+    let bytes = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(bytes.cast()) });
+    let magnitude = _mm256_slli_epi16::<7>(_mm256_and_si256(bytes, _mm256_set1_epi16(0x7f)));
+    let sign = _mm256_slli_epi16::<8>(_mm256_and_si256(bytes, _mm256_set1_epi16(0x80)));
+    let values = _mm512_cvtph_ps(_mm256_or_si256(magnitude, sign));
+    let values = _mm512_mul_ps(values, _mm512_set1_ps(256.0));
+    // What would be 480 is no number.
+    let absolute = _mm512_abs_ps(values);
+    let none = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(absolute, _mm512_set1_ps(448.0));
+    _mm512_mask_mov_ps(values, none, _mm512_set1_ps(f32::NAN))
 }

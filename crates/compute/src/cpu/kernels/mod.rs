@@ -17,11 +17,13 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod block;
+mod coded;
 pub(super) mod int8;
 mod isa;
 pub(super) mod pack;
 mod portable;
 
+pub(super) use coded::{Number, Quants};
 pub(super) use int8::Quantised;
 pub use isa::{Isa, MissingIsa, UnknownIsa};
 
@@ -84,6 +86,23 @@ pub(super) struct Kernels {
     widen: unsafe fn(stored: *const u16, values: *mut f32, count: usize),
     product_int8: unsafe fn(product: Quantised, c: Target),
     widen_int8: unsafe fn(stored: *const i8, values: *mut i16, count: usize),
+    widen_quants: unsafe fn(Quants),
+    widen_numbers: unsafe fn(number: Number, bytes: *const u8, scale: f32, target: &mut [f32]),
+}
+
+/// A group of a panel's blocks: what lies under one scale in each column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group<'a> {
+    /// Bits of a quant.
+    pub bits: usize,
+    /// The quant that means zero.
+    pub offset: i32,
+    /// Planes, eight steps of the depth after eight.
+    pub bytes: &'a [u8],
+    /// One for each column.
+    pub scales: &'a [f32],
+    /// What is subtracted in each column, if anything is.
+    pub mins: Option<&'a [f32]>,
 }
 
 /// Where a block of the output goes.
@@ -218,6 +237,46 @@ impl Kernels {
         assert_eq!(stored.len() % (2 * self.columns), 0, "this is a bug");
         // SAFETY: just checked; twice `self.columns` is a multiple of every kernel's vector.
         unsafe { (self.widen_int8)(stored.as_ptr(), values.as_mut_ptr(), stored.len()) }
+    }
+
+    /// From the quants of a group of a panel's blocks to values: `(quant - offset) · scale - min`, for
+    /// `target.len() / self.columns` steps of the depth, a multiple of eight.
+    ///
+    /// # Panics
+    /// If a slice does not hold what that takes.
+    pub fn widen_quants(&self, group: Group<'_>, target: &mut [f32]) {
+        let steps = target.len() / (8 * self.columns);
+        assert_eq!(target.len(), steps * 8 * self.columns, "this is a bug");
+        let bytes = steps * group.bits * self.columns;
+        assert!(group.bytes.len() >= bytes, "this is a bug");
+        assert!(group.scales.len() >= self.columns, "this is a bug");
+        let mins = group.mins.map(|mins| {
+            assert!(mins.len() >= self.columns, "this is a bug");
+            mins.as_ptr()
+        });
+        let quants = Quants {
+            bits: group.bits,
+            offset: group.offset,
+            steps,
+            bytes: group.bytes.as_ptr(),
+            scales: group.scales.as_ptr(),
+            mins,
+            target: target.as_mut_ptr(),
+        };
+        // SAFETY: just checked; and `of` as above.
+        unsafe { (self.widen_quants)(quants) }
+    }
+
+    /// From numbers one by one to values times `scale`; whole panels, so a multiple of `self.columns`.
+    ///
+    /// # Panics
+    /// If the slices differ in length, or are no whole panels.
+    pub fn widen_numbers(&self, number: Number, bytes: &[u8], scale: f32, target: &mut [f32]) {
+        let size = number.size_bytes();
+        assert_eq!(bytes.len(), target.len() * size, "this is a bug");
+        assert_eq!(target.len() % self.columns, 0, "this is a bug");
+        // SAFETY: just checked; `self.columns` is a multiple of every kernel's vector.
+        unsafe { (self.widen_numbers)(number, bytes.as_ptr(), scale, target) }
     }
 
     /// The same as [`Self::product`] for slices: `a` is `[depth][self.rows]`, `b` `[depth][self.columns]`.

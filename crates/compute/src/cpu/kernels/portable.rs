@@ -2,10 +2,12 @@
 //! four values that the oldest x86-64 and every ARMv8 have.
 
 use super::{
-    Isa, Kernels, Quantised, Source, Target,
+    Isa, Kernels, Number, Quantised, Quants, Source, Target,
     block::block_products,
+    coded::coded_widening,
     int8::{checked_depth, int8_product},
 };
+use crate::encoding::{e4m3, e5m2};
 
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Portable,
@@ -19,6 +21,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     widen,
     product_int8,
     widen_int8,
+    widen_quants,
+    widen_numbers,
 };
 
 /// Four values that stand for a vector register.
@@ -148,4 +152,77 @@ unsafe fn widen_int8(stored: *const i8, values: *mut i16, count: usize) {
         // SAFETY: by the contract.
         unsafe { values.add(i).write(i16::from(stored.add(i).read())) };
     }
+}
+
+coded_widening! {
+    features: [],
+    vectors: 2, lanes: 4, vector: Integers,
+    load_bytes: load_bytes, shift_left: shift_left, shift_right: shift_right,
+    and: and, or: or, subtract: subtract, to_f32: to_f32,
+    load_half: load_half, load_e4m3: load_e4m3, load_e5m2: load_e5m2,
+    load_f32: load, splat_f32: splat, multiply: multiply, subtract_f32: subtract_f32, store: store,
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of four.
+#[inline(always)]
+unsafe fn load_bytes(bytes: *const u8) -> Integers {
+    // SAFETY: by the contract.
+    let bytes = unsafe { bytes.cast::<[u8; 4]>().read() };
+    bytes.map(i32::from)
+}
+
+#[inline(always)]
+fn shift_left(values: Integers, bits: usize) -> Integers {
+    values.map(|value| value << bits)
+}
+
+#[inline(always)]
+fn shift_right(values: Integers, bits: usize) -> Integers {
+    values.map(|value| value >> bits)
+}
+
+#[inline(always)]
+fn and(values: Integers, mask: i32) -> Integers {
+    values.map(|value| value & mask)
+}
+
+#[inline(always)]
+fn or(a: Integers, b: Integers) -> Integers {
+    std::array::from_fn(|i| a[i] | b[i])
+}
+
+#[inline(always)]
+fn subtract(values: Integers, number: i32) -> Integers {
+    values.map(|value| value - number)
+}
+
+#[inline(always)]
+fn subtract_f32(a: Lanes, b: Lanes) -> Lanes {
+    std::array::from_fn(|lane| a[lane] - b[lane])
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of four numbers.
+#[inline(always)]
+unsafe fn load_half(bytes: *const u8) -> Lanes {
+    // SAFETY: by the contract.
+    let bytes = unsafe { bytes.cast::<[[u8; 2]; 4]>().read() };
+    bytes.map(|number| half::f16::from_le_bytes(number).to_f32())
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of four numbers.
+#[inline(always)]
+unsafe fn load_e4m3(bytes: *const u8) -> Lanes {
+    // SAFETY: by the contract.
+    unsafe { bytes.cast::<[u8; 4]>().read() }.map(e4m3)
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of four numbers.
+#[inline(always)]
+unsafe fn load_e5m2(bytes: *const u8) -> Lanes {
+    // SAFETY: by the contract.
+    unsafe { bytes.cast::<[u8; 4]>().read() }.map(e5m2)
 }
