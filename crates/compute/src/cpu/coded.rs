@@ -59,7 +59,7 @@ impl Coded {
     /// that are stored wider, parts of several encodings that end within a panel, rows that are no whole
     /// blocks.
     pub fn new(device: &CpuDevice, weight: &StoredMatrix<'_>) -> Option<Self> {
-        let plan = Plan::of(weight, device.kernels.columns)?;
+        let plan = Plan::of(weight, device.kernels.columns, |weight| weight.fits_bf16())?;
         let mut bytes = Buffer::zeros(plan.size());
         let tasks = plan.cut(&mut bytes);
         device.for_each(tasks, Vec::new, |rows, (panel, encoding, parts)| {
@@ -72,6 +72,13 @@ impl Coded {
             }
         });
         Some(Self { bytes, plan })
+    }
+
+    /// Bytes that [`Coded::new`] would take, found out without reading a value: where they decide, the
+    /// larger number.
+    pub fn bytes(device: &CpuDevice, weight: &StoredMatrix<'_>) -> Option<usize> {
+        let plan = Plan::of(weight, device.kernels.columns, |_| false)?;
+        Some(plan.size())
     }
 
     /// Makes one chunk of a panel f32, `[chunk][width]`.
@@ -131,7 +138,12 @@ fn segment_of(words: &str) -> Option<Run> {
 }
 
 impl Plan {
-    fn of(weight: &StoredMatrix<'_>, width: usize) -> Option<Self> {
+    /// `fits_bf16` is asked where every part is stored in two bytes or more.
+    fn of(
+        weight: &StoredMatrix<'_>,
+        width: usize,
+        fits_bf16: impl FnOnce(&StoredMatrix<'_>) -> bool,
+    ) -> Option<Self> {
         let (depth, columns) = (weight.columns(), weight.rows());
         let mut runs: Vec<Run> = Vec::new();
         // Columns so far: a run begins where a panel does.
@@ -160,7 +172,7 @@ impl Plan {
         }
         // What is rounded to bf16 and as wide as it is bf16 at once.
         let halves = |(_, encoding, _): &Run| wide(*encoding) || *encoding == Encoding::F16;
-        if runs.iter().all(halves) && (weight.is_rounded() || weight.fits_bf16()) {
+        if runs.iter().all(halves) && (weight.is_rounded() || fits_bf16(weight)) {
             return None;
         }
         Self::new(runs, [depth, columns], width, weight.is_rounded())

@@ -121,6 +121,11 @@ impl Panels {
 
     /// Bytes that [`Self::new`] would take, found out without reading a value.
     pub fn bytes(device: &CpuDevice, weight: &StoredMatrix<'_>) -> usize {
+        if device.weights == WeightFormat::Exact
+            && let Some(bytes) = Coded::bytes(device, weight)
+        {
+            return bytes;
+        }
         let panels = Self {
             depth: weight.columns(),
             columns: weight.rows(),
