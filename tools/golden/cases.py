@@ -17,9 +17,15 @@ class Run:
     max_sequence_length: int = 24
     negative_prompt: str | None = None
     true_cfg: float = 1.0
-    # (width, height) of the reference pictures, one for each prompt; empty: text to image.
+    # (width, height) of the reference pictures, `references_each` for each prompt; empty: text to image.
     references: list[tuple[int, int]] = field(default_factory=list)
     resize_reference: bool = True
+    references_each: int = 1
+    pictures_each: int = 1
+    shift: float | None = None
+    # (width, height) of the picture to start from.
+    start: tuple[int, int] | None = None
+    strength: float | None = None
 
 
 @dataclass
@@ -97,6 +103,23 @@ DEV = Case(
     runs=[
         Run("text", ["a photograph of a large blue square above a small red circle, on a white background"], [2**63 + 11], 96, 64, 4),
         Run("true_cfg", ["a green star"], [3], 64, 48, 3, negative_prompt="blurry", true_cfg=2.5),
+        Run("several", ["a red circle left of a blue square"], [42], 48, 32, 2, pictures_each=3),
+        Run("shift", ["a red circle left of a blue square"], [42], 48, 32, 3, shift=1.75),
+        Run("from_picture", ["a green star"], [11], 64, 48, 5, start=(81, 62), strength=0.55),
+        Run(
+            "from_picture_several",
+            ["a green star"],
+            [12],
+            48,
+            48,
+            4,
+            pictures_each=2,
+            start=(40, 40),
+            strength=1.0,
+            shift=2.0,
+            negative_prompt="blurry",
+            true_cfg=1.5,
+        ),
     ],
     t5_normalizer="nmt_nfkc",
     vae_trace=(2, 3),
@@ -127,6 +150,21 @@ KONTEXT = Case(
         Run("edit", ["make the circle green"], [42], 60, 40, 4, guidance=2.5, references=[(157, 93)]),
         Run("own_size", ["remove the star"], [1], 40, 40, 3, guidance=4.0, references=[(53, 38)], resize_reference=False),
         Run("batch", ["make the circle green", "swap the two colours"], [5, 6], 44, 32, 3, guidance=2.5, references=[(90, 64), (90, 64)]),
+        Run("two_references", ["the circle beside the square"], [8], 44, 40, 3, guidance=2.5, references=[(157, 93), (60, 90)], references_each=2),
+        Run(
+            "several",
+            ["remove the square"],
+            [21],
+            40,
+            44,
+            2,
+            guidance=2.5,
+            references=[(93, 50), (64, 64), (90, 64)],
+            references_each=3,
+            pictures_each=2,
+            negative_prompt="a circle",
+            true_cfg=2.0,
+        ),
         Run("no_reference", ["a red circle left of a blue square"], [9], 48, 40, 3, guidance=2.5),
     ],
 )

@@ -1,9 +1,12 @@
 """Full pipeline runs: prompts and seeds in; noise, latents after each step and the picture out."""
 
+import inspect
 from unittest import mock
 
 import numpy
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxImg2ImgPipeline
+from diffusers.pipelines.flux import pipeline_flux_kontext as diffusers_kontext
 from PIL import Image
 
 import recording
@@ -37,9 +40,35 @@ def reference_picture(width: int, height: int, seed: int) -> Image.Image:
     return Image.fromarray(picture.clip(0, 255).astype(numpy.uint8))
 
 
+def with_further_references(prepared, pipeline, prepare_latents, arguments: dict, pictures: list[Image.Image]):
+    """What `prepare_latents` of Kontext gave for the first reference, with further ones behind it.
+
+    `FluxKontextPipeline` takes one reference. Others go the same way: their latents follow in the sequence, and the first
+    coordinate of their ids goes on with 2, 3 …
+    """
+    latents, image_latents, latent_ids, image_ids = prepared
+    for number, picture in enumerate(pictures, start=2):
+        height, width = pipeline.image_processor.get_default_height_width(picture)
+        sizes = diffusers_kontext.PREFERRED_KONTEXT_RESOLUTIONS
+        _, width, height = min((abs(width / height - w / h), w, h) for w, h in sizes)
+        resized = pipeline.image_processor.resize(picture, height, width)
+        image = pipeline.image_processor.preprocess(resized, height, width)
+        _, more_latents, _, more_ids = prepare_latents(**{**arguments, "image": image, "latents": latents})
+        more_ids[..., 0] = number
+        image_latents = torch.cat([image_latents, more_latents], dim=1)
+        image_ids = torch.cat([image_ids, more_ids], dim=0)
+    return latents, image_latents, latent_ids, image_ids
+
+
 def run_pipeline(case: Case, pipeline, run: Run) -> dict[str, torch.Tensor]:
     """Runs the pipeline once and records what the Rust pipeline must reproduce."""
     recorded = recording.Recorder()
+    usual_scheduler = pipeline.scheduler
+    if run.start is not None:
+        pipeline = FluxImg2ImgPipeline.from_pipe(pipeline)
+        pipeline.set_progress_bar_config(disable=True)
+    if run.shift is not None:
+        pipeline.scheduler = FlowMatchEulerDiscreteScheduler.from_config(usual_scheduler.config, use_dynamic_shifting=False, shift=run.shift)
     generators = [torch.Generator("cpu").manual_seed(seed if seed < 2**63 else seed - 2**64) for seed in run.seeds]
     multiple = pipeline.vae_scale_factor * 2
     arguments = dict(
@@ -50,20 +79,30 @@ def run_pipeline(case: Case, pipeline, run: Run) -> dict[str, torch.Tensor]:
         guidance_scale=run.guidance,
         generator=generators if len(generators) > 1 else generators[0],
         max_sequence_length=run.max_sequence_length,
+        num_images_per_prompt=run.pictures_each,
         output_type="pt",
     )
+    if run.start is not None:
+        picture = reference_picture(*run.start, 200)
+        recorded.put("start", torch.from_numpy(numpy.array(picture)))
+        arguments.update(image=picture, strength=run.strength)
     if run.negative_prompt is not None:
         arguments.update(negative_prompt=[run.negative_prompt] * len(run.prompts), true_cfg_scale=run.true_cfg)
     if case.kontext:
         arguments.update(max_area=run.width * run.height, _auto_resize=run.resize_reference)
-    for index, (width, height) in enumerate(run.references):
-        picture = reference_picture(width, height, 100 + index)
+    references = [reference_picture(width, height, 100 + index) for index, (width, height) in enumerate(run.references)]
+    for index, picture in enumerate(references):
         recorded.put(f"reference.{index}", torch.from_numpy(numpy.array(picture)))
-        arguments.setdefault("image", []).append(picture)
-    if len(run.references) == 1:
-        arguments["image"] = arguments["image"][0]
+    firsts = references[:: run.references_each]
+    assert run.references_each == 1 or len(firsts) == 1, "several references are for one prompt"
+    if firsts:
+        arguments["image"] = firsts if len(firsts) > 1 else firsts[0]
+
+    steps_made = 0
 
     def after_step(_pipeline, step, _timestep, tensors):
+        nonlocal steps_made
+        steps_made = step + 1
         recorded.put(f"latents.{step}", tensors["latents"])
         return tensors
 
@@ -71,6 +110,9 @@ def run_pipeline(case: Case, pipeline, run: Run) -> dict[str, torch.Tensor]:
 
     def watched_prepare(*args, **kwargs):
         prepared = prepare_latents(*args, **kwargs)
+        if run.references_each > 1:
+            named = inspect.signature(prepare_latents).bind(*args, **kwargs).arguments
+            prepared = with_further_references(prepared, pipeline, prepare_latents, named, references[1:])
         recorded.put("noise", prepared[0])
         if case.kontext and prepared[1] is not None:
             recorded.put("reference_latents", prepared[1])
@@ -81,7 +123,9 @@ def run_pipeline(case: Case, pipeline, run: Run) -> dict[str, torch.Tensor]:
     module = "diffusers.pipelines.flux.pipeline_flux_kontext.PREFERRED_KONTEXT_RESOLUTIONS"
     with mock.patch.object(pipeline, "prepare_latents", watched_prepare), mock.patch(module, sizes):
         picture = pipeline(callback_on_step_end=after_step, **arguments).images
-    recorded.put("sigmas", pipeline.scheduler.sigmas)
+    sigmas = pipeline.scheduler.sigmas
+    recorded.put("sigmas", sigmas[len(sigmas) - 1 - steps_made :])
+    pipeline.scheduler = usual_scheduler
     recorded.put("picture", picture)
     spread = picture.std().item()
     assert 0.05 < spread < 0.45, f"{case.name}/{run.name}: the picture says little, deviation {spread}"

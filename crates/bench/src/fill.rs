@@ -145,6 +145,7 @@ async fn complete(store: &SqliteStore, claimed: Claimed) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let outcome = Outcome::Succeeded {
         outputs: vec![output(&claimed, now)],
+        withheld: 0,
         maker: None,
         debug_error: String::new(),
     };
@@ -157,7 +158,8 @@ async fn complete(store: &SqliteStore, claimed: Claimed) -> anyhow::Result<()> {
 fn new_task(project: ProjectId) -> NewTask {
     let rng = &mut rand::rng();
     NewTask {
-        upload: None,
+        uploads: Vec::new(),
+        pictures: 1,
         idempotency: None,
         uuid: uuid::Uuid::now_v7(),
         token: TaskToken::random(rng, SystemClock.now()),

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use tintype_catalog::Catalog;
 use tintype_domain::{AuthKind, ToolSlug, WorkerId};
 use tintype_engine::{
-    Cancellation, Engine, Error, Job, Picture, Progress, ProgressSink, StageSeconds,
+    Cancellation, Drawing, Engine, Error, Job, Picture, Progress, ProgressSink, StageSeconds,
 };
 use tintype_server::{Limits, Options as ServerOptions, listen, router};
 use tintype_service::worker::{Worker, WorkerConfig, WorkerHandle};
@@ -87,17 +87,18 @@ impl Engine for InstantEngine {
         job: Job,
         progress: ProgressSink,
         _cancellation: Cancellation,
-    ) -> Result<Picture, Error> {
+    ) -> Result<Drawing, Error> {
         progress(Progress::Started);
-        Ok(Picture {
-            image: RgbImage::new(SIDE, SIDE),
-            file: None,
+        let image = RgbImage::new(SIDE, SIDE);
+        Ok(Drawing {
+            pictures: vec![Picture { image, file: None }],
             engine_name: "instant".to_owned(),
             model_name: "instant".to_owned(),
             prompt_upsampled: false,
             seed: job.seed,
             steps: 0,
             seconds: StageSeconds::default(),
+            remarks: Vec::new(),
         })
     }
 }

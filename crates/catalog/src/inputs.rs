@@ -10,8 +10,14 @@ pub struct Inputs {
     pub parameters: Map<String, Value>,
     /// What to draw, or to change; as it was sent.
     pub prompt: String,
-    /// The picture to work from.
-    pub image: Option<ImageReference>,
+    /// The pictures that came, in the form's order.
+    pub images: Vec<InputImage>,
+    /// How far the drawing goes away from a picture that it starts from; `None`: as usual.
+    pub strength: Option<f64>,
+    /// How many pictures are drawn.
+    pub num_outputs: u32,
+    /// How the sampler is to run, as far as it was said.
+    pub sampler: SamplerInputs,
     /// Where the noise starts. `None` asks for a random one: see [`Inputs::settle_seed`].
     pub seed: Option<u64>,
     /// Width to height.
@@ -24,8 +30,32 @@ pub struct Inputs {
     pub safety_tolerance: u8,
     /// The seed's catalogue name.
     pub(crate) seed_id: Option<String>,
-    /// The image's catalogue name.
-    pub(crate) image_id: Option<String>,
+}
+
+/// A picture that came with a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputImage {
+    /// Its catalogue name.
+    pub id: String,
+    /// Where it is to be had.
+    pub source: ImageReference,
+    /// Whether the drawing starts from it: else it is one to work from.
+    pub starts: bool,
+}
+
+/// How the sampler is to run. What is `None` was not said.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SamplerInputs {
+    /// Denoising steps.
+    pub steps: Option<u32>,
+    /// The scale of distilled guidance.
+    pub guidance: Option<f32>,
+    /// How far the steps are moved towards noise.
+    pub shift: Option<f32>,
+    /// The scale of classifier-free guidance.
+    pub true_cfg: Option<f32>,
+    /// What the picture shall not show.
+    pub negative_prompt: Option<String>,
 }
 
 impl Inputs {
@@ -42,13 +72,14 @@ impl Inputs {
         }
     }
 
-    /// Puts the address of a stored file in the place of the image that came with the request.
-    pub fn settle_image(&mut self, url: String) {
-        if let Some(id) = &self.image_id {
-            self.parameters
-                .insert(id.clone(), Value::String(url.clone()));
+    /// Puts the address of a stored file in the place of an image that came with the request, by its
+    /// place among [`Inputs::images`].
+    pub fn settle_image(&mut self, index: usize, url: String) {
+        if let Some(image) = self.images.get_mut(index) {
+            let recorded = Value::String(url.clone());
+            self.parameters.insert(image.id.clone(), recorded);
+            image.source = ImageReference::Url(url);
         }
-        self.image = Some(ImageReference::Url(url));
     }
 }
 

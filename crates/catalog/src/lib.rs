@@ -6,6 +6,7 @@
 //! [`Inputs`]. Knows neither HTTP nor files nor engines.
 
 mod coerce;
+mod extras;
 mod inputs;
 mod search;
 mod tool;
@@ -13,9 +14,9 @@ mod validate;
 
 use tintype_domain::ToolSlug;
 
-pub use inputs::{AspectRatio, ImageReference, Inputs, OutputFormat};
+pub use inputs::{AspectRatio, ImageReference, InputImage, Inputs, OutputFormat, SamplerInputs};
 pub use search::{Found, Listed, Order, Shelf, ToolQuery, ToolSort};
-pub use tool::{Choice, Control, EmptyMeans, Input, Range, Role, Sizes, Tool};
+pub use tool::{Choice, Control, Decimals, EmptyMeans, Input, Range, Role, Sizes, Tool};
 pub use validate::{Fields, InputError, MAX_PROMPT_CHARS, MAX_REFERENCE_CHARS};
 
 /// The files that ship inside the binary, in the order in which they are listed. A new tool is a file

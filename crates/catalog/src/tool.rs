@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tintype_domain::ToolSlug;
 
+use crate::extras;
+
 /// One tool: a model behind a form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,11 @@ pub struct Tool {
     pub sizes: Sizes,
     /// Its form, in order.
     pub inputs: Vec<Input>,
+    /// What it takes besides, in order: parameters of this service that the published form does not
+    /// have. A tool's file names them; what they are stands in `tools/extras.json`. One that does
+    /// not come changes nothing and is not echoed.
+    #[serde(default, deserialize_with = "extras::named")]
+    pub extras: Vec<Input>,
 }
 
 impl Tool {
@@ -33,9 +40,14 @@ impl Tool {
         ToolSlug::new(&self.owner, &self.model)
     }
 
+    /// Its form, and what it takes besides.
+    pub fn all_inputs(&self) -> impl Iterator<Item = &Input> {
+        self.inputs.iter().chain(&self.extras)
+    }
+
     /// The input that a client's field name means, aliases included.
     pub fn input(&self, name: &str) -> Option<&Input> {
-        self.inputs.iter().find(|input| input.is_called(name))
+        self.all_inputs().find(|input| input.is_called(name))
     }
 }
 
@@ -81,9 +93,12 @@ pub struct Input {
     /// Other spellings of options, by what they mean.
     #[serde(default)]
     pub synonyms: BTreeMap<String, String>,
-    /// The numbers that are accepted, whatever a select offers.
+    /// The whole numbers that are accepted, whatever a select offers.
     #[serde(default)]
     pub range: Option<Range>,
+    /// The numbers with decimals that are accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decimals: Option<Decimals>,
 }
 
 impl Input {
@@ -93,12 +108,17 @@ impl Input {
     }
 }
 
-/// What a run does with an input. A tool has each of them at most once.
+/// What a run does with an input. A tool has each of them at most once, but for pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The picture to work from.
+    /// A picture to work from. The only role that several inputs of a tool may have: the order of
+    /// the form is that of the pictures.
     Image,
+    /// The picture that the drawing starts from.
+    StartImage,
+    /// How far the drawing goes away from it.
+    Strength,
     /// What to draw, or to change.
     Prompt,
     /// Whether the prompt may be rewritten.
@@ -111,6 +131,25 @@ pub enum Role {
     Seed,
     /// The file type of the result.
     OutputFormat,
+    /// How many pictures are drawn.
+    NumOutputs,
+    /// Denoising steps.
+    Steps,
+    /// The scale of distilled guidance.
+    Guidance,
+    /// How far the steps are moved towards noise.
+    Shift,
+    /// What the picture shall not show.
+    NegativePrompt,
+    /// The scale of classifier-free guidance.
+    TrueCfg,
+}
+
+impl Role {
+    /// Whether a file may come in the input's place.
+    pub fn is_picture(self) -> bool {
+        matches!(self, Self::Image | Self::StartImage)
+    }
 }
 
 /// How a form shows an input.
@@ -154,4 +193,16 @@ pub struct Range {
     pub min: u64,
     /// The greatest.
     pub max: u64,
+}
+
+/// The numbers with decimals that an input accepts, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decimals {
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// What a form goes up and down by.
+    pub step: f64,
 }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::coerce::{Coerced, Whole, coerce, whole_number};
-use crate::inputs::{AspectRatio, ImageReference, Inputs, OutputFormat};
-use crate::tool::{Control, EmptyMeans, Input, Role, Tool};
+use crate::inputs::{AspectRatio, ImageReference, InputImage, Inputs, OutputFormat, SamplerInputs};
+use crate::tool::{Control, Decimals, EmptyMeans, Input, Role, Tool};
 
 /// Characters of a prompt at most. Text encoders see 512 tokens (some 2,500 characters) at most;
 /// four times that leaves room for habits without letting a book into every task list.
@@ -19,7 +19,7 @@ pub const MAX_REFERENCE_CHARS: usize = 8_192;
 pub type Fields = [(String, Value)];
 
 /// One fault of one field. Its `Display` is the sentence that clients see.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InputError {
     /// It did not come, or came empty.
     #[error("Request parameter [{id}] required")]
@@ -42,6 +42,16 @@ pub enum InputError {
         min: u64,
         /// The greatest.
         max: u64,
+    },
+    /// The same for numbers with decimals.
+    #[error("Request parameter [{id}] must be between {min} and {max}")]
+    OutOfBounds {
+        /// The field.
+        id: String,
+        /// The least.
+        min: f64,
+        /// The greatest.
+        max: f64,
     },
     /// It is a longer text than a run can use.
     #[error("Request parameter [{id}] must be between 1 and {max} characters")]
@@ -80,8 +90,11 @@ impl Tool {
     ///
     /// Fields that the tool does not know are ignored and not echoed. A field that did not come
     /// takes its default, and so does one that is `""`, except that an empty seed asks for a
-    /// random one. Required inputs take no default. The recorded
-    /// [`parameters`](Inputs::parameters) are valid fields again and give the same inputs.
+    /// random one. Required inputs take no default. Of the [extras](Tool::extras) only those count,
+    /// and are recorded, that say something. The recorded [`parameters`](Inputs::parameters) are
+    /// valid fields again and give the same inputs.
+    ///
+    /// A picture to start from has the ratio that is wanted, unless the request names one.
     ///
     /// # Errors
     /// All faults, in the form's order.
@@ -89,44 +102,83 @@ impl Tool {
         let mut inputs = Inputs {
             parameters: Map::new(),
             prompt: String::new(),
-            image: None,
+            images: Vec::new(),
+            strength: None,
+            num_outputs: 1,
+            sampler: SamplerInputs::default(),
             seed: None,
             aspect_ratio: AspectRatio::MatchInput,
             output_format: OutputFormat::Png,
             prompt_upsampling: false,
             safety_tolerance: 0,
             seed_id: None,
-            image_id: None,
         };
         let mut errors = Vec::new();
         for input in &self.inputs {
             match effective(input, said(input, fields)) {
-                Ok(text) => {
-                    inputs.take(input, &text);
-                    inputs
-                        .parameters
-                        .insert(input.id.clone(), Value::String(text));
-                }
+                Ok(text) => inputs.record(input, text),
                 Err(error) => errors.push(error),
             }
         }
+        for input in &self.extras {
+            match checked_extra(input, said(input, fields)) {
+                Ok(Some(text)) => inputs.record(input, text),
+                Ok(None) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        self.follow_start_image(&mut inputs, fields);
         if errors.is_empty() {
             Ok(inputs)
         } else {
             Err(errors)
         }
     }
+
+    /// With a picture to start from the default of the aspect ratio does not count: it is not
+    /// recorded either.
+    fn follow_start_image(&self, inputs: &mut Inputs, fields: &Fields) {
+        let ratio = self
+            .inputs
+            .iter()
+            .find(|input| input.role == Role::AspectRatio);
+        if let Some(ratio) = ratio
+            && inputs.images.iter().any(|image| image.starts)
+            && !matches!(said(ratio, fields), Said::Text(_))
+        {
+            inputs.aspect_ratio = AspectRatio::MatchInput;
+            inputs.parameters.shift_remove(&ratio.id);
+        }
+    }
 }
 
 impl Inputs {
+    /// Takes a checked text, and puts it on record.
+    fn record(&mut self, input: &Input, text: String) {
+        self.take(input, &text);
+        self.parameters
+            .insert(input.id.clone(), Value::String(text));
+    }
+
     /// Reads a checked text into the typed field of its role.
     fn take(&mut self, input: &Input, text: &str) {
         match input.role {
             Role::Prompt => self.prompt = text.to_owned(),
-            Role::Image => {
-                self.image_id = Some(input.id.clone());
-                self.image = (!text.is_empty()).then(|| ImageReference::parse(text));
+            Role::Image | Role::StartImage => {
+                let image = || InputImage {
+                    id: input.id.clone(),
+                    source: ImageReference::parse(text),
+                    starts: input.role == Role::StartImage,
+                };
+                self.images.extend((!text.is_empty()).then(image));
             }
+            Role::Strength => self.strength = text.parse().ok(),
+            Role::NumOutputs => self.num_outputs = text.parse().unwrap_or(1),
+            Role::Steps => self.sampler.steps = text.parse().ok(),
+            Role::Guidance => self.sampler.guidance = text.parse().ok(),
+            Role::Shift => self.sampler.shift = text.parse().ok(),
+            Role::TrueCfg => self.sampler.true_cfg = text.parse().ok(),
+            Role::NegativePrompt => self.sampler.negative_prompt = Some(text.to_owned()),
             Role::Upsampling => self.prompt_upsampling = text == "true",
             Role::Safety => self.safety_tolerance = text.parse().unwrap_or_default(),
             Role::Seed => {
@@ -178,16 +230,28 @@ fn effective(input: &Input, said: Said<'_>) -> Result<String, InputError> {
     }
 }
 
+/// The text of an extra parameter, if it says something.
+fn checked_extra(input: &Input, said: Said<'_>) -> Result<Option<String>, InputError> {
+    match said {
+        Said::Nothing | Said::Empty => Ok(None),
+        said => effective(input, said).map(Some),
+    }
+}
+
 fn checked(input: &Input, text: String) -> Result<String, InputError> {
     if input.range.is_some() {
         return checked_number(input, &text);
     }
+    if let Some(decimals) = input.decimals {
+        return checked_decimal(input, decimals, &text);
+    }
     if input.control == Control::Select {
         return checked_option(input, &text);
     }
-    let max = match input.role {
-        Role::Image => max_image_chars(&text),
-        _ => MAX_PROMPT_CHARS,
+    let max = if input.role.is_picture() {
+        max_image_chars(&text)
+    } else {
+        MAX_PROMPT_CHARS
     };
     if text.chars().count() > max {
         return Err(InputError::TooLong {
@@ -195,7 +259,7 @@ fn checked(input: &Input, text: String) -> Result<String, InputError> {
             max,
         });
     }
-    Ok(if input.role == Role::Image {
+    Ok(if input.role.is_picture() {
         text.trim().to_owned()
     } else {
         text
@@ -240,6 +304,17 @@ fn checked_number(input: &Input, text: &str) -> Result<String, InputError> {
             Ok(number.to_string())
         }
         Whole::Number(_) | Whole::Beyond => Err(beyond),
+    }
+}
+
+/// A number as clients write it, in the way that this service writes it.
+fn checked_decimal(input: &Input, decimals: Decimals, text: &str) -> Result<String, InputError> {
+    let Decimals { min, max, .. } = decimals;
+    let id = input.id.clone();
+    match text.trim().parse::<f64>() {
+        Ok(number) if (min..=max).contains(&number) => Ok(number.to_string()),
+        Ok(number) if !number.is_nan() => Err(InputError::OutOfBounds { id, min, max }),
+        _ => Err(InputError::NotANumber { id }),
     }
 }
 

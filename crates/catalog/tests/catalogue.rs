@@ -30,6 +30,11 @@ fn valid(model: &str, value: Value) -> Inputs {
     validate(model, value).expect("valid fields")
 }
 
+fn sources(inputs: &Inputs) -> Vec<ImageReference> {
+    let sources = inputs.images.iter().map(|image| image.source.clone());
+    sources.collect()
+}
+
 /// The effective value of one field, or the sentence that refuses it.
 fn effective(id: &str, value: Value) -> String {
     let mut request = json!({ "prompt": "a red circle" });
@@ -97,7 +102,7 @@ fn the_documented_edit_is_read_as_documented() {
         }),
     );
     let image = ImageReference::NameOrBase64("input-depth-to-image-4.jpg".into());
-    assert_eq!(inputs.image, Some(image));
+    assert_eq!(sources(&inputs), [image]);
     assert_eq!(inputs.prompt, "Enhance the cookie package.");
     assert_eq!(inputs.seed, Some(42));
     assert_eq!(inputs.aspect_ratio, AspectRatio::MatchInput);
@@ -110,7 +115,7 @@ fn the_documented_edit_is_read_as_documented() {
 #[test]
 fn a_bare_prompt_takes_every_default() {
     let inputs = valid("flux-pro-1.1", json!({ "prompt": "a red circle" }));
-    assert_eq!(inputs.image, None);
+    assert_eq!(inputs.images, []);
     assert_eq!(
         inputs.aspect_ratio,
         AspectRatio::Ratio {
@@ -167,14 +172,14 @@ fn a_stored_upload_takes_the_place_of_what_was_sent() {
         "flux-kontext-max",
         json!({ "prompt": "x", "inputImage": "a.jpg" }),
     );
-    inputs.settle_image("https://here.example/d/a.jpg".into());
+    inputs.settle_image(0, "https://here.example/d/a.jpg".into());
     assert_eq!(
         inputs.parameters["inputImageUrl"],
         "https://here.example/d/a.jpg"
     );
     assert_eq!(
-        inputs.image,
-        Some(ImageReference::Url("https://here.example/d/a.jpg".into()))
+        sources(&inputs),
+        [ImageReference::Url("https://here.example/d/a.jpg".into())]
     );
 }
 
@@ -327,7 +332,8 @@ fn an_empty_alias_gives_way_to_the_name_that_says_something() {
 
 #[test]
 fn surplus_fields_are_ignored_and_not_echoed() {
-    let request = json!({ "prompt": "x", "projectid": "7", "steps": 50, "inputImage": "a.png" });
+    let request =
+        json!({ "prompt": "x", "projectid": "7", "sampler": "euler", "inputImage2": "a" });
     let inputs = valid("flux-pro-1.1", request);
     let ids: Vec<_> = inputs.parameters.keys().map(String::as_str).collect();
     let expected = [
@@ -339,5 +345,125 @@ fn surplus_fields_are_ignored_and_not_echoed() {
         "outputFormat",
     ];
     assert_eq!(ids, expected);
-    assert_eq!(inputs.image, None);
+    assert_eq!(inputs.images, []);
+}
+
+/// What existing clients send is echoed as ever: of what this service adds, nothing shows unless it
+/// was asked for.
+#[test]
+fn extra_parameters_show_only_when_they_say_something() {
+    for tool in Catalog::builtin().tools() {
+        let ids = |value: Value| {
+            let inputs = tool.validate(&fields(value)).expect("valid");
+            inputs.parameters.keys().cloned().collect::<Vec<_>>()
+        };
+        let published: Vec<String> = tool.inputs.iter().map(|input| input.id.clone()).collect();
+        assert_eq!(ids(json!({ "prompt": "x" })), published);
+        let mut left_empty = json!({ "prompt": "x" });
+        for extra in &tool.extras {
+            left_empty[&extra.id] = json!("");
+        }
+        assert_eq!(ids(left_empty), published);
+        assert!(tool.extras.iter().all(|extra| !extra.required));
+    }
+}
+
+#[test]
+fn extra_parameters_are_read_and_echoed_as_numbers_are_written() {
+    let inputs = valid(
+        "flux-kontext-max",
+        json!({
+            "prompt": "x", "numOutputs": "3", "steps": 12.0, "guidance": "3.50", "shift": [1.15],
+            "negativePrompt": "rain", "trueCfg": 2, "inputImage": "a.png",
+            "inputImage3": "https://example.org/c.png", "inputImage2Url": "b.png",
+        }),
+    );
+    assert_eq!(inputs.num_outputs, 3);
+    let sampler = &inputs.sampler;
+    assert_eq!((sampler.steps, sampler.guidance), (Some(12), Some(3.5)));
+    assert_eq!((sampler.shift, sampler.true_cfg), (Some(1.15), Some(2.0)));
+    assert_eq!(sampler.negative_prompt.as_deref(), Some("rain"));
+    let named = |name: &str| ImageReference::NameOrBase64(name.into());
+    let url = ImageReference::Url("https://example.org/c.png".into());
+    assert_eq!(sources(&inputs), [named("a.png"), named("b.png"), url]);
+    assert!(inputs.images.iter().all(|image| !image.starts));
+    insta::assert_json_snapshot!(inputs.parameters);
+    let recorded: Vec<_> = inputs.parameters.clone().into_iter().collect();
+    assert_eq!(tool("flux-kontext-max").validate(&recorded), Ok(inputs));
+}
+
+#[test]
+fn extra_parameters_have_bounds_that_are_told() {
+    for (id, value, expected) in [
+        ("numOutputs", json!(5), "between 1 and 4"),
+        ("numOutputs", json!(0), "between 1 and 4"),
+        ("steps", json!(51), "between 1 and 50"),
+        ("steps", json!("many"), "must be integer or float"),
+        ("guidance", json!(20.5), "between 0 and 20"),
+        ("guidance", json!(-0.1), "between 0 and 20"),
+        ("guidance", json!("inf"), "between 0 and 20"),
+        ("guidance", json!("NaN"), "must be integer or float"),
+        ("shift", json!(0), "between 0.1 and 20"),
+        ("trueCfg", json!(0.5), "between 1 and 20"),
+        ("strength", json!(0), "between 0.01 and 1"),
+        ("strength", json!(1.01), "between 0.01 and 1"),
+        (
+            "negativePrompt",
+            json!("x".repeat(10_001)),
+            "10000 characters",
+        ),
+        (
+            "negativePrompt",
+            json!(["a", "b"]),
+            "must be a single value",
+        ),
+    ] {
+        let mut request = json!({ "prompt": "x" });
+        request[id] = value.clone();
+        let sentences = validate("flux-pro-1.1", request).expect_err("out of bounds");
+        let [sentence] = sentences.as_slice() else {
+            panic!("{sentences:?}");
+        };
+        assert!(sentence.contains(&format!("[{id}]")), "{sentence}");
+        assert!(sentence.contains(expected), "{id} {value}: {sentence}");
+    }
+}
+
+#[test]
+fn a_picture_to_start_from_has_the_ratio_unless_one_is_named() {
+    let with_ratio = |ratio: Value| {
+        valid(
+            "flux-pro-1.1",
+            json!({
+                "prompt": "x", "inputImageUrl": "a.png", "strength": "0.75", "aspectRatio": ratio,
+            }),
+        )
+    };
+    for unsaid in [json!(null), json!("")] {
+        let inputs = with_ratio(unsaid);
+        assert!(inputs.images[0].starts);
+        assert_eq!(inputs.images[0].id, "inputImage");
+        assert_eq!(inputs.strength, Some(0.75));
+        assert_eq!(inputs.aspect_ratio, AspectRatio::MatchInput);
+        assert!(!inputs.parameters.contains_key("aspectRatio"));
+        let recorded: Vec<_> = inputs.parameters.clone().into_iter().collect();
+        assert_eq!(tool("flux-pro-1.1").validate(&recorded), Ok(inputs));
+    }
+    let square = with_ratio(json!("1:1"));
+    assert_eq!(square.parameters["aspectRatio"], "1:1");
+    let (width, height) = (1, 1);
+    assert_eq!(square.aspect_ratio, AspectRatio::Ratio { width, height });
+}
+
+#[test]
+fn a_tool_s_file_names_only_parameters_that_there_are() {
+    let file = json!({
+        "owner": "o", "model": "m", "description": "", "cover": "", "categories": [], "tags": [],
+        "sizes": "pro", "inputs": [], "extras": ["steps", "stepps"],
+    });
+    let error = Catalog::parse(&[&file.to_string()]).expect_err("an unknown name");
+    assert!(
+        error.to_string().contains("no extra parameter stepps"),
+        "{error}"
+    );
 }

@@ -14,7 +14,10 @@ pub struct EditArguments {
     image: PathBuf,
     /// What shall change.
     prompt: String,
-    /// Show the model the picture at its own size, rounded down, instead of the size that the
+    /// A further picture to take things from; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    reference: Vec<PathBuf>,
+    /// Show the model the pictures at their own sizes, rounded down, instead of the sizes that the
     /// model knows best.
     #[arg(long)]
     no_auto_resize: bool,
@@ -28,11 +31,13 @@ impl EditArguments {
     /// # Errors
     /// When the picture cannot be read, and those of [`PictureArguments::run`].
     pub fn run(self) -> anyhow::Result<()> {
-        let reference = picture_file::read(&self.image)?;
+        let files = std::iter::once(&self.image).chain(&self.reference);
+        let references: anyhow::Result<Vec<_>> = files.map(|f| picture_file::read(f)).collect();
         let stem = self.image.file_stem().unwrap_or_default();
         self.picture.run(Task {
             prompt: self.prompt,
-            reference: Some(reference),
+            references: references?,
+            start: None,
             resize_reference: !self.no_auto_resize,
             output_stem: Some(format!("{}-edited", stem.to_string_lossy())),
         })

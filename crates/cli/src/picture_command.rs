@@ -11,10 +11,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::Rng;
 use serde_json::json;
 use tintype_engine::native::{DeviceKind, DeviceOptions, Dtype, ModelSource, NativeEngine};
-use tintype_engine::{Cancellation, Engine, Job, Picture, Progress, ProgressSink, Size};
+use tintype_engine::{
+    Cancellation, Drawing, Engine, Job, Picture, Progress, ProgressSink, Sampling, Size,
+    StartPicture,
+};
 
 use crate::compute_settings::ComputeSettings;
 use crate::picture_file;
+
+/// Pictures of one run at most: all of them are in memory at once.
+const MAX_PICTURES: i64 = 16;
 
 /// Flags of both commands.
 #[derive(Debug, Args)]
@@ -37,6 +43,19 @@ pub struct PictureArguments {
     /// Guidance scale, for models that were distilled with one [default: the model's own].
     #[arg(long, value_name = "SCALE")]
     guidance: Option<f32>,
+    /// How far the steps are moved towards noise, whatever the size [default: the model's own].
+    #[arg(long, value_name = "SHIFT")]
+    shift: Option<f32>,
+    /// What the picture shall not show. Takes twice the time.
+    #[arg(long, value_name = "TEXT")]
+    negative_prompt: Option<String>,
+    /// How strongly the picture is steered away from the negative prompt; 1 is not at all
+    /// [default: 2 with a negative prompt, unless the model has its own].
+    #[arg(long, value_name = "SCALE")]
+    true_cfg: Option<f32>,
+    /// Pictures to draw: the first is what one alone would be, the others go on in the same noise.
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_PICTURES))]
+    number: u32,
     /// Width in pixels, rounded down to what the model can draw.
     #[arg(long, value_name = "PIXELS", requires = "height")]
     width: Option<u32>,
@@ -64,8 +83,8 @@ pub struct PictureArguments {
         hide_env_values = true
     )]
     threads: Option<usize>,
-    /// Where the picture goes; PNG or JPEG by its ending. An existing file is replaced
-    /// [default: tintype-SEED.png, of an edit IMAGE-edited.png].
+    /// Where the picture goes; PNG or JPEG by its ending. An existing file is replaced. Several are
+    /// numbered: NAME-1.png, NAME-2.png … [default: tintype-SEED.png, of an edit IMAGE-edited.png].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print seed, size, steps and seconds per stage as JSON.
@@ -92,8 +111,10 @@ enum DeviceName {
 pub struct Task {
     /// The prompt or instruction.
     pub prompt: String,
-    /// The picture to edit.
-    pub reference: Option<RgbImage>,
+    /// The pictures to edit, or to take things from.
+    pub references: Vec<RgbImage>,
+    /// The picture to start from.
+    pub start: Option<StartPicture>,
     /// Whether the reference is resized to its bucket.
     pub resize_reference: bool,
     /// The output's name without an ending, where none is given. `None`: named after the seed.
@@ -123,17 +144,30 @@ impl PictureArguments {
         let load_seconds = started.elapsed().as_secs_f64();
         let job = self.job(task, seed);
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let picture = runtime.block_on(engine.run(job, show(bar.clone()), Cancellation::new()));
+        let drawing = runtime.block_on(engine.run(job, show(bar.clone()), Cancellation::new()));
         bar.finish_and_clear();
-        let picture = picture?;
-        picture_file::write(&picture.image, &output, format)?;
-        if self.json {
-            let report = report(&picture, &output, engine.model_name(), load_seconds);
-            println!("{report}");
-        } else {
-            println!("{}", summary(&picture, &output));
+        let drawing = drawing?;
+        for (number, picture) in (1..).zip(&drawing.pictures) {
+            let output = self.numbered(&output, number);
+            picture_file::write(&picture.image, &output, format)?;
+            if self.json {
+                let report = report(&drawing, picture, &output, load_seconds);
+                println!("{report}");
+            } else {
+                println!("{}", summary(&drawing, picture, &output));
+            }
         }
         Ok(())
+    }
+
+    /// The file of one of the pictures, counted from one.
+    fn numbered(&self, output: &Path, number: u32) -> PathBuf {
+        if self.number == 1 {
+            return output.to_owned();
+        }
+        let [stem, ending] = [output.file_stem(), output.extension()]
+            .map(|part| part.unwrap_or_default().to_string_lossy());
+        output.with_file_name(format!("{stem}-{number}.{ending}"))
     }
 
     fn open(&self) -> anyhow::Result<NativeEngine> {
@@ -158,11 +192,18 @@ impl PictureArguments {
         let exact = self.width.zip(self.height);
         let exact = exact.map(|(width, height)| Size::Exact { width, height });
         Job {
-            reference: task.reference,
+            references: task.references,
+            start: task.start,
+            pictures: self.number,
             resize_reference: task.resize_reference,
             size: self.aspect.or(exact).unwrap_or(Size::MatchReference),
-            steps: self.steps,
-            guidance: self.guidance,
+            sampling: Sampling {
+                steps: self.steps,
+                guidance: self.guidance,
+                shift: self.shift,
+                true_cfg: self.true_cfg,
+                negative_prompt: self.negative_prompt.clone(),
+            },
             max_sequence_length: self.max_sequence_length,
             ..Job::new(task.prompt, seed)
         }
@@ -213,16 +254,16 @@ fn show(bar: ProgressBar) -> ProgressSink {
     })
 }
 
-fn report(picture: &Picture, output: &Path, model: &str, load: f64) -> serde_json::Value {
+fn report(drawing: &Drawing, picture: &Picture, output: &Path, load: f64) -> serde_json::Value {
     let (width, height) = picture.image.dimensions();
-    let seconds = picture.seconds;
+    let seconds = drawing.seconds;
     json!({
         "file": output.to_string_lossy(),
-        "model": model,
-        "seed": picture.seed,
+        "model": drawing.model_name,
+        "seed": drawing.seed,
         "width": width,
         "height": height,
-        "steps": picture.steps,
+        "steps": drawing.steps,
         "seconds": {
             "load": load,
             "text": seconds.text,
@@ -233,15 +274,15 @@ fn report(picture: &Picture, output: &Path, model: &str, load: f64) -> serde_jso
     })
 }
 
-fn summary(picture: &Picture, output: &Path) -> String {
+fn summary(drawing: &Drawing, picture: &Picture, output: &Path) -> String {
     let (width, height) = picture.image.dimensions();
-    let seconds = picture.seconds;
+    let seconds = drawing.seconds;
     let total = seconds.text + seconds.encode + seconds.denoise + seconds.decode;
     format!(
         "{}: {width}×{height}, seed {}, {} steps in {total:.1} s",
         output.display(),
-        picture.seed,
-        picture.steps
+        drawing.seed,
+        drawing.steps
     )
 }
 

@@ -211,6 +211,8 @@ pub enum Outcome {
     Succeeded {
         /// What was made.
         outputs: Vec<OutputFile>,
+        /// Pictures that were asked for and are not among them. They are not paid for.
+        withheld: u32,
         /// What made it, if that is known.
         maker: Option<Maker>,
         /// Remarks for the person who asked; empty on a clean success.
@@ -249,8 +251,10 @@ pub struct NewTask {
     /// Remarks that were made at submission (an ignored callback, say); shown in `debugerror`
     /// only if the run asks for it, always kept.
     pub warnings: Vec<String>,
-    /// The file that came with the request, recorded together with the task.
-    pub upload: Option<NewFile>,
+    /// The files that came with the request, recorded together with the task.
+    pub uploads: Vec<NewFile>,
+    /// Pictures that it asks for, at least one: each of them is paid for, and is work of its own.
+    pub pictures: u32,
     /// What makes the request one that may be repeated.
     pub idempotency: Option<Idempotency>,
 }

@@ -27,7 +27,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::sync::Semaphore;
 
-use crate::{Cancellation, Engine, Error, Job, Picture, ProgressSink, Reason, Unavailable};
+use crate::{Cancellation, Drawing, Engine, Error, Job, ProgressSink, Reason, Unavailable};
 use client::Client;
 use order::Model;
 use reporter::Reporter;
@@ -82,7 +82,7 @@ impl BflEngine {
     }
 
     /// Waits for its turn, then has the job drawn.
-    async fn draw(&self, job: Job, progress: ProgressSink) -> Result<Picture, Error> {
+    async fn draw(&self, job: Job, progress: ProgressSink) -> Result<Drawing, Error> {
         let model = Model::for_tool(job.tool.as_deref())?;
         // The narrow gate first: who waits there takes no place from others.
         let _kontext_max = match model {
@@ -120,7 +120,7 @@ impl Engine for BflEngine {
         job: Job,
         progress: ProgressSink,
         cancellation: Cancellation,
-    ) -> Result<Picture, Error> {
+    ) -> Result<Drawing, Error> {
         tokio::select! {
             biased;
             () = cancellation.cancelled() => Err(Error::Cancelled),

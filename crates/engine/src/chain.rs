@@ -10,7 +10,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use crate::{
-    Breaker, Cancellation, Engine, Error, Job, Picture, Progress, ProgressSink, Reason, Unavailable,
+    Breaker, Cancellation, Drawing, Engine, Error, Job, Progress, ProgressSink, Reason, Unavailable,
 };
 
 /// An engine in a chain.
@@ -73,7 +73,7 @@ impl Engine for Chain {
         job: Job,
         progress: ProgressSink,
         cancellation: Cancellation,
-    ) -> Result<Picture, Error> {
+    ) -> Result<Drawing, Error> {
         let progress: Arc<dyn Fn(Progress) + Send + Sync> = progress.into();
         let mut refusals = Vec::new();
         for link in &self.links {
@@ -170,7 +170,7 @@ impl Engine for AbsentEngine {
         _job: Job,
         _progress: ProgressSink,
         _cancellation: Cancellation,
-    ) -> Result<Picture, Error> {
+    ) -> Result<Drawing, Error> {
         Err(Unavailable::new(Reason::NoWeights, self.message.clone()).into())
     }
 }

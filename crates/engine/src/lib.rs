@@ -1,4 +1,4 @@
-//! A job in, a picture and progress out.
+//! A job in, pictures and progress out.
 //!
 //! The worker calls [`Engine`] and does not know which model runs behind it. No tensor type
 //! crosses this border: pictures are 8-bit RGB.
@@ -63,21 +63,28 @@ pub enum Size {
 pub struct Job {
     /// What the picture shall show, or the instruction for an edit.
     pub prompt: String,
-    /// The picture to edit; `None` draws from the prompt alone.
-    pub reference: Option<image::RgbImage>,
-    /// Whether the reference is resized to its bucket (`false`: it keeps its own size, rounded
+    /// The pictures to edit or to take things from, the first one first; none draws from the prompt
+    /// alone.
+    pub references: Vec<image::RgbImage>,
+    /// Whether references are resized to their buckets (`false`: each keeps its own size, rounded
     /// down to the model's multiple).
     pub resize_reference: bool,
+    /// The picture that the drawing starts from instead of noise alone.
+    pub start: Option<StartPicture>,
     /// Any 64-bit seed, with the meaning of `torch.Generator("cpu").manual_seed`.
     pub seed: u64,
+    /// Pictures that are drawn: of the noise that follows from the seed in one draw, as
+    /// `num_images_per_prompt` of diffusers has it. The first is what one alone would be.
+    pub pictures: u32,
     /// Size of the result.
     pub size: Size,
     /// Where ratios are looked up.
     pub size_table: SizeTable,
-    /// Denoising steps.
-    pub steps: Option<u32>,
-    /// Guidance scale (distilled guidance; ignored by models without a guidance embedding).
-    pub guidance: Option<f32>,
+    /// How the sampler is to run, as far as it was asked for.
+    pub sampling: Sampling,
+    /// What the operator set for the tool: counts where nothing was asked for, and for the models of
+    /// this program only.
+    pub defaults: Sampling,
     /// T5 tokens at most.
     pub max_sequence_length: Option<u32>,
     /// The tool that it is for, `owner/model`: engines that have several models choose by it.
@@ -100,13 +107,15 @@ impl Job {
     pub fn new(prompt: impl Into<String>, seed: u64) -> Self {
         Self {
             prompt: prompt.into(),
-            reference: None,
+            references: Vec::new(),
             resize_reference: true,
+            start: None,
             seed,
+            pictures: 1,
             size: Size::MatchReference,
             size_table: SizeTable::Kontext,
-            steps: None,
-            guidance: None,
+            sampling: Sampling::default(),
+            defaults: Sampling::default(),
             max_sequence_length: None,
             tool: None,
             safety_tolerance: None,
@@ -116,6 +125,47 @@ impl Job {
             previews: PreviewWish::new(),
         }
     }
+}
+
+/// How a sampler is to run. What is `None` is as the model has it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sampling {
+    /// Denoising steps.
+    pub steps: Option<u32>,
+    /// Guidance scale (distilled guidance; ignored by models without a guidance embedding).
+    pub guidance: Option<f32>,
+    /// How far the steps are moved towards noise, the same for every size.
+    pub shift: Option<f32>,
+    /// Scale of classifier-free guidance; up to 1 is none. It takes twice the time.
+    pub true_cfg: Option<f32>,
+    /// What the picture shall not show: what classifier-free guidance steers away from.
+    pub negative_prompt: Option<String>,
+}
+
+impl Sampling {
+    /// The same, with `defaults` where it says nothing.
+    #[must_use]
+    pub fn or(self, defaults: &Self) -> Self {
+        let default_prompt = || defaults.negative_prompt.clone();
+        Self {
+            steps: self.steps.or(defaults.steps),
+            guidance: self.guidance.or(defaults.guidance),
+            shift: self.shift.or(defaults.shift),
+            true_cfg: self.true_cfg.or(defaults.true_cfg),
+            negative_prompt: self.negative_prompt.or_else(default_prompt),
+        }
+    }
+}
+
+/// A picture that a drawing starts from.
+#[derive(Debug, Clone)]
+pub struct StartPicture {
+    /// 8-bit sRGB. Brought to the size of the result: cut at its sides to the same ratio, then
+    /// resized.
+    pub image: image::RgbImage,
+    /// How far the drawing goes away from it, from 0 (exclusive) to 1: the part of the steps that
+    /// are made. `None`: as diffusers has it.
+    pub strength: Option<f64>,
 }
 
 /// The type of a picture file.
@@ -182,6 +232,13 @@ pub struct Picture {
     /// The same as a file, from an engine that was given one: kept as it is, if it is of the type
     /// that was asked for.
     pub file: Option<PictureFile>,
+}
+
+/// What a job ends with.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    /// As many as were asked for, in the order of their noise.
+    pub pictures: Vec<Picture>,
     /// The engine that drew it.
     pub engine_name: String,
     /// The model that drew it.
@@ -194,6 +251,8 @@ pub struct Picture {
     pub steps: u32,
     /// Where the time went.
     pub seconds: StageSeconds,
+    /// What of the job the engine passed over: sentences for the person who asked.
+    pub remarks: Vec<String>,
 }
 
 /// A flag that says whether anybody looks at previews. Cheap to clone; all clones are one flag. A
@@ -254,5 +313,5 @@ pub trait Engine: Send + Sync + 'static {
         job: Job,
         progress: ProgressSink,
         cancellation: Cancellation,
-    ) -> Result<Picture, Error>;
+    ) -> Result<Drawing, Error>;
 }

@@ -27,8 +27,8 @@ use std::sync::mpsc as blocking;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use crate::{Cancellation, Engine, Error, Job, Picture, ProgressSink, Reason, Unavailable};
-use line::{Asker, Drawing, Order, Wish};
+use crate::{Cancellation, Drawing, Engine, Error, Job, ProgressSink, Reason, Unavailable};
+use line::{Asker, Commission, Order, Wish};
 use model::Model;
 
 pub use tintype_compute::{Isa, WeightFormat};
@@ -122,13 +122,13 @@ impl Engine for NativeEngine {
         job: Job,
         progress: ProgressSink,
         cancellation: Cancellation,
-    ) -> Result<Picture, Error> {
+    ) -> Result<Drawing, Error> {
         let previews = job.previews.clone();
         let wish = self.wish(job)?;
         let (reply, answer) = oneshot::channel();
         let in_hand = Arc::new(AtomicBool::new(false));
         let asker = Asker::new(cancellation, reply, in_hand.clone());
-        let drawing = Drawing {
+        let commission = Commission {
             model: self.model.clone(),
             wish,
             progress,
@@ -136,7 +136,7 @@ impl Engine for NativeEngine {
             asker: Arc::new(asker),
         };
         let queue = self.host.queue().map_err(|error| error.for_job())?;
-        let sent = queue.send(Order::Draw(Box::new(drawing))).await;
+        let sent = queue.send(Order::Draw(Box::new(commission))).await;
         sent.map_err(|_| gone())?;
         drop(queue);
         // A reply that is never given means that the thread has ended.

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tintype_engine::bfl::{BflEngine, BflOptions, HostPatterns, Limits, Pace};
 use tintype_engine::test_support::{Fetch, Misbehaviour, Poll, StandIn, Submit};
 use tintype_engine::{
-    Cancellation, Engine, Error, FileType, Job, Picture, Progress, ProgressSink, Reason, Size,
-    Stage, Unavailable,
+    Cancellation, Drawing, Engine, Error, FileType, Job, Progress, ProgressSink, Reason, Sampling,
+    Size, Stage, StartPicture, Unavailable,
 };
 
 const KEY: &str = "a-key-that-nobody-may-see";
@@ -62,7 +62,7 @@ fn kontext(reference: Option<RgbImage>) -> Job {
         file_type: FileType::Jpeg,
         safety_tolerance: Some(6),
         prompt_upsampling: true,
-        reference,
+        references: reference.into_iter().collect(),
         ..Job::new("make it night", 7)
     }
 }
@@ -71,7 +71,7 @@ fn silent() -> ProgressSink {
     Box::new(|_| ())
 }
 
-async fn run(engine: &BflEngine, job: Job) -> Result<Picture, Error> {
+async fn run(engine: &BflEngine, job: Job) -> Result<Drawing, Error> {
     engine.run(job, silent(), Cancellation::new()).await
 }
 
@@ -94,12 +94,15 @@ async fn everything_is_carried_over_and_the_file_comes_back_as_it_was() {
     let stand_in = StandIn::start().await;
     let engine = engine_with(options(&stand_in));
     let picture = run(&engine, pro()).await.expect("a picture");
-    let file = picture.file.expect("a file");
+    let [drawn] = picture.pictures.as_slice() else {
+        panic!("{picture:?}");
+    };
+    let file = drawn.file.clone().expect("a file");
     assert_eq!(
         (file.file_type, file.bytes),
         (FileType::Png, StandIn::file("png").into())
     );
-    assert_eq!(picture.image.dimensions(), (96, 64));
+    assert_eq!(drawn.image.dimensions(), (96, 64));
     assert_eq!(
         (
             picture.engine_name.as_str(),
@@ -112,7 +115,8 @@ async fn everything_is_carried_over_and_the_file_comes_back_as_it_was() {
     let edited = run(&engine, kontext(Some(reference)))
         .await
         .expect("a picture");
-    assert_eq!(edited.file.expect("a file").file_type, FileType::Jpeg);
+    let file = edited.pictures[0].file.as_ref().expect("a file");
+    assert_eq!(file.file_type, FileType::Jpeg);
     assert!(edited.prompt_upsampled);
 
     let mut orders = stand_in.orders();
@@ -503,4 +507,60 @@ async fn an_error_of_the_provider_and_a_lost_job_are_failures_with_a_reason() {
     }
     let lost = "the provider does not know of the job any more";
     assert_eq!(failure(&engine).await, lost);
+}
+
+#[tokio::test]
+async fn what_the_provider_does_not_do_is_refused_or_remarked_upon() {
+    let stand_in = StandIn::start().await;
+    let engine = engine_with(options(&stand_in));
+    let refused: [(&str, fn(&mut Job)); 4] = [
+        ("one picture a task", |job| job.pictures = 2),
+        ("from the prompt alone", |job| {
+            job.start = Some(StartPicture {
+                image: RgbImage::new(8, 8),
+                strength: None,
+            });
+        }),
+        ("no negative prompt", |job| {
+            job.sampling.negative_prompt = Some("rain".to_owned());
+        }),
+        ("no negative prompt", |job| {
+            job.sampling.true_cfg = Some(2.0);
+        }),
+    ];
+    for (expected, change) in refused {
+        let mut job = pro();
+        change(&mut job);
+        match run(&engine, job).await {
+            Err(Error::Rejected(reason)) => assert!(reason.contains(expected), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stand_in.orders(), [], "nothing was ordered");
+    let mut job = pro();
+    job.sampling = Sampling {
+        steps: Some(9),
+        guidance: Some(3.0),
+        ..Sampling::default()
+    };
+    job.defaults.shift = Some(3.0);
+    let drawing = run(&engine, job).await.expect("a picture");
+    let remark = "The provider chooses this by itself: steps, guidance.";
+    assert_eq!(drawing.remarks, [remark]);
+}
+
+#[tokio::test]
+async fn further_reference_pictures_are_sent_in_their_order() {
+    let stand_in = StandIn::start().await;
+    let engine = engine_with(options(&stand_in));
+    let job = Job {
+        references: (1..=3).map(|side| RgbImage::new(side, side)).collect(),
+        ..kontext(None)
+    };
+    run(&engine, job).await.expect("a picture");
+    let order = stand_in.orders().remove(0).1;
+    let sent = ["input_image", "input_image_2", "input_image_3"].map(|name| order[name].as_str());
+    assert!(sent.iter().all(Option::is_some), "{order}");
+    assert!(sent[0] != sent[1] && sent[1] != sent[2]);
+    assert!(order.get("input_image_4").is_none());
 }

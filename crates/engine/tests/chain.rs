@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use image::RgbImage;
 use tintype_engine::{
-    AbsentEngine, Breaker, BreakerState, Cancellation, Chain, Engine, Error, Job, Link, Moderated,
-    Picture, ProgressSink, Reason, Stage, StageSeconds, Unavailable,
+    AbsentEngine, Breaker, BreakerState, Cancellation, Chain, Drawing, Engine, Error, Job, Link,
+    Moderated, Picture, ProgressSink, Reason, Stage, StageSeconds, Unavailable,
 };
 
 /// Ends every job in the same way, and counts them.
@@ -49,19 +49,22 @@ impl Engine for Scripted {
         job: Job,
         _progress: ProgressSink,
         _cancellation: Cancellation,
-    ) -> Result<Picture, Error> {
+    ) -> Result<Drawing, Error> {
         self.jobs.fetch_add(1, Ordering::SeqCst);
         match &self.error {
             Some(error) => Err(error.clone()),
-            None => Ok(Picture {
-                image: RgbImage::new(1, 1),
-                file: None,
+            None => Ok(Drawing {
+                pictures: vec![Picture {
+                    image: RgbImage::new(1, 1),
+                    file: None,
+                }],
                 engine_name: self.name.to_owned(),
                 model_name: self.name.to_owned(),
                 prompt_upsampled: false,
                 seed: job.seed,
                 steps: 1,
                 seconds: StageSeconds::default(),
+                remarks: Vec::new(),
             }),
         }
     }
@@ -77,7 +80,7 @@ fn chain(engines: &[Arc<Scripted>]) -> Chain {
     Chain::new(links.collect(), Instant::now)
 }
 
-async fn run(chain: &Chain) -> Result<Picture, Error> {
+async fn run(chain: &Chain) -> Result<Drawing, Error> {
     let sink: ProgressSink = Box::new(|_| ());
     chain.run(Job::new("x", 1), sink, Cancellation::new()).await
 }

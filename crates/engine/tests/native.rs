@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use image::RgbImage;
 use tintype_engine::native::{DeviceKind, DeviceOptions, ModelSource, NativeEngine};
 use tintype_engine::{
-    Cancellation, Engine, Error, Job, PREVIEW_PIXELS, PreviewWish, Progress, ProgressSink, Size,
+    Cancellation, Drawing, Engine, Error, Job, PREVIEW_PIXELS, PreviewWish, Progress, ProgressSink,
+    Sampling, Size, StartPicture,
 };
 
 fn start(case: &str) -> NativeEngine {
@@ -28,9 +29,23 @@ fn job() -> Job {
             width: 32,
             height: 24,
         },
-        steps: Some(3),
+        sampling: steps(3),
         ..Job::new("a red circle", 42)
     }
+}
+
+fn steps(steps: u32) -> Sampling {
+    Sampling {
+        steps: Some(steps),
+        ..Sampling::default()
+    }
+}
+
+/// The only picture of a drawing.
+fn only(drawing: Result<Drawing, Error>) -> RgbImage {
+    let pictures = drawing.expect("a picture").pictures;
+    let [picture] = pictures.try_into().expect("one picture");
+    picture.image
 }
 
 fn silent() -> ProgressSink {
@@ -52,14 +67,15 @@ async fn a_job_becomes_a_picture_with_progress_at_every_step() {
     let (sink, seen) = recorder();
     let picture = engine.run(job(), sink, Cancellation::new()).await;
     let picture = picture.expect("a picture");
-    assert_eq!(picture.image.dimensions(), (32, 24));
+    assert_eq!(picture.pictures.len(), 1);
+    assert_eq!(picture.pictures[0].image.dimensions(), (32, 24));
     assert_eq!((picture.seed, picture.steps), (42, 3));
     assert!(picture.seconds.denoise > 0.0);
     let step = |step| Progress::Step { step, steps: 3 };
     let expected = [Progress::Started, step(1), step(2), step(3)];
     assert_eq!(*seen.lock().expect("not poisoned"), expected);
     let again = engine.run(job(), silent(), Cancellation::new()).await;
-    assert!(again.expect("a picture").image == picture.image);
+    assert!(only(again) == picture.pictures[0].image);
 }
 
 /// Steps that were followed by a preview, and the sides of these.
@@ -77,17 +93,17 @@ async fn previews_come_when_asked_for_and_change_no_picture() {
     let wish = PreviewWish::new();
     let watched = Job {
         previews: wish.clone(),
-        steps: Some(8),
+        sampling: steps(8),
         ..job()
     };
     let (sink, seen) = recorder();
     let unseen = engine.run(watched.clone(), sink, Cancellation::new()).await;
-    let unseen = unseen.expect("a picture").image;
+    let unseen = only(unseen);
     assert_eq!(previews_in(&seen.lock().expect("not poisoned")), []);
     wish.set(true);
     let (sink, seen) = recorder();
     let picture = engine.run(watched, sink, Cancellation::new()).await;
-    assert!(picture.expect("a picture").image == unseen);
+    assert!(only(picture) == unseen);
     let seen = seen.lock().expect("not poisoned");
     let previews = previews_in(&seen);
     // How many the budget allows is a matter of time; the first is always allowed.
@@ -111,7 +127,7 @@ async fn a_watcher_who_comes_late_sees_previews_from_then_on() {
     };
     let job = Job {
         previews: wish,
-        steps: Some(4),
+        sampling: steps(4),
         ..job()
     };
     let outcome = engine.run(job, sink, Cancellation::new()).await;
@@ -130,7 +146,7 @@ async fn a_preview_of_a_large_picture_is_small() {
             width: 1024,
             height: 96,
         },
-        steps: Some(2),
+        sampling: steps(2),
         ..job()
     };
     job.previews.set(true);
@@ -153,7 +169,7 @@ async fn both_devices_draw_almost_the_same() {
     let mut pictures = Vec::new();
     for engine in [&reference, &start("schnell")] {
         let picture = engine.run(job(), silent(), Cancellation::new()).await;
-        pictures.push(picture.expect("a picture").image);
+        pictures.push(only(picture));
     }
     let pairs = pictures[0].iter().zip(pictures[1].iter());
     assert!(pairs.map(|(a, b)| a.abs_diff(*b)).max() <= Some(1));
@@ -192,7 +208,7 @@ async fn a_waiting_job_that_is_cancelled_is_answered_before_the_running_one_ends
     let (go_on, gate) = std::sync::mpsc::channel::<()>();
     let gate = Mutex::new(gate);
     let long = Job {
-        steps: Some(5),
+        sampling: steps(5),
         ..job()
     };
     // The sink holds the device thread at its first step until the test lets it go.
@@ -303,7 +319,7 @@ async fn absurd_jobs_are_refused_with_a_sentence() {
             "the aspect ratio 0:1 has an empty side",
         ),
         (
-            refusal(&engine, |j| j.steps = Some(0)).await,
+            refusal(&engine, |j| j.sampling.steps = Some(0)).await,
             "steps must be between 1 and 200",
         ),
         (
@@ -311,7 +327,7 @@ async fn absurd_jobs_are_refused_with_a_sentence() {
             "the prompt is too long",
         ),
         (
-            refusal(&engine, |j| j.reference = Some(RgbImage::new(9, 9))).await,
+            refusal(&engine, |j| j.references = vec![RgbImage::new(9, 9)]).await,
             "draws from text only; editing needs a Kontext model",
         ),
     ];
@@ -345,12 +361,97 @@ async fn sizes_follow_the_reference_or_the_ratio() {
     for (size, reference, expected) in cases {
         let job = Job {
             size,
-            reference,
-            steps: Some(1),
+            references: reference.into_iter().collect(),
+            sampling: steps(1),
             ..job()
         };
         let picture = engine.run(job, silent(), Cancellation::new()).await;
-        assert_eq!(picture.expect("a picture").image.dimensions(), expected);
+        assert_eq!(only(picture).dimensions(), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_first_of_several_pictures_is_what_one_alone_would_be() {
+    let engine = start("schnell");
+    let several = Job {
+        pictures: 3,
+        ..job()
+    };
+    let drawing = engine.run(several, silent(), Cancellation::new()).await;
+    let pictures = drawing.expect("pictures").pictures;
+    let alone = only(engine.run(job(), silent(), Cancellation::new()).await);
+    assert_eq!(pictures.len(), 3);
+    assert!(pictures[0].image == alone);
+    assert!(pictures[1].image != alone && pictures[1].image != pictures[2].image);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_wins_over_the_tool_and_the_tool_over_the_model() {
+    let engine = start("schnell");
+    for (asked, tool, expected) in [(Some(3), Some(2), 3), (None, Some(2), 2), (None, None, 4)] {
+        let sampling = |steps| Sampling {
+            steps,
+            ..Sampling::default()
+        };
+        let job = Job {
+            sampling: sampling(asked),
+            defaults: sampling(tool),
+            ..job()
+        };
+        let drawing = engine.run(job, silent(), Cancellation::new()).await;
+        assert_eq!(drawing.expect("a picture").steps, expected);
+    }
+}
+
+/// The middle of the picture counts: a wide one is cut, not squeezed.
+#[tokio::test]
+async fn a_picture_to_start_from_is_cut_to_the_ratio_and_decides_the_size() {
+    let engine = start("schnell");
+    let middle = RgbImage::from_fn(40, 40, |x, y| image::Rgb([6 * x as u8, 6 * y as u8, 90]));
+    let mut wide = RgbImage::from_pixel(80, 40, image::Rgb([255, 0, 255]));
+    image::imageops::replace(&mut wide, &middle, 20, 0);
+    let from = |image: RgbImage, size, strength| {
+        let start = StartPicture {
+            image,
+            strength: Some(strength),
+        };
+        let job = Job {
+            start: Some(start),
+            size,
+            sampling: steps(4),
+            ..job()
+        };
+        engine.run(job, silent(), Cancellation::new())
+    };
+    let square = Size::Exact {
+        width: 32,
+        height: 32,
+    };
+    let cut = from(wide.clone(), square, 0.5).await;
+    assert_eq!(cut.as_ref().expect("a picture").steps, 2, "half of them");
+    assert!(only(cut) == only(from(middle.clone(), square, 0.5).await));
+    let matched = only(from(wide, Size::MatchReference, 0.5).await);
+    assert!(matched.width() > matched.height());
+    let far = only(from(middle.clone(), square, 1.0).await);
+    assert!(far != only(from(middle, square, 0.25).await));
+}
+
+#[tokio::test]
+async fn a_strength_that_leaves_no_step_is_refused() {
+    let engine = start("schnell");
+    let start = |strength| {
+        refusal(&engine, move |j| {
+            j.start = Some(StartPicture {
+                image: RgbImage::new(9, 9),
+                strength: Some(strength),
+            });
+        })
+    };
+    let reason = start(1e-17).await;
+    assert!(reason.contains("leaves none of 3 steps"), "{reason}");
+    for strength in [0.0, 1.5, f64::NAN] {
+        let reason = start(strength).await;
+        assert!(reason.contains("strength must be above 0"), "{reason}");
     }
 }
 

@@ -12,7 +12,9 @@ use tintype_engine::native::{
     DeviceOptions, Host, Memory, MemoryLimit, MemoryProbe, ModelPlan, ModelSource, NativeEngine,
     WeightFormat,
 };
-use tintype_engine::{Cancellation, Engine, Error, Job, Progress, ProgressSink, Reason, Size};
+use tintype_engine::{
+    Cancellation, Engine, Error, Job, Progress, ProgressSink, Reason, Sampling, Size,
+};
 
 fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -53,7 +55,10 @@ fn job() -> Job {
             width: 48,
             height: 32,
         },
-        steps: Some(2),
+        sampling: Sampling {
+            steps: Some(2),
+            ..Sampling::default()
+        },
         ..Job::new("a red circle", 42)
     }
 }
@@ -64,7 +69,7 @@ fn silent() -> ProgressSink {
 
 async fn draw(engine: &NativeEngine) -> RgbImage {
     let picture = engine.run(job(), silent(), Cancellation::new()).await;
-    picture.expect("a picture").image
+    picture.expect("a picture").pictures.remove(0).image
 }
 
 async fn refused(engine: &NativeEngine) -> tintype_engine::Unavailable {

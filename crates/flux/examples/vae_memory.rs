@@ -56,7 +56,7 @@ fn measure(side: usize, bound_mb: Option<usize>) -> Result<[Tensor; 2], Box<dyn 
     };
     report("decode", start);
     let start = busy_seconds();
-    let moments = vae.encode(&picture);
+    let moments = vae.encode(&picture).mean;
     report("encode", start);
     Ok([picture, moments])
 }

@@ -93,8 +93,8 @@ fn gather_tokens(
 pub enum Role {
     /// The picture that is being drawn.
     Target,
-    /// The reference of an edit.
-    Reference,
+    /// A reference of an edit, counted from 0.
+    Reference(usize),
 }
 
 /// The ids `[role, row, column]` of a grid of tokens, row by row. `rows` and `columns` count
@@ -102,7 +102,7 @@ pub enum Role {
 pub fn image_ids(role: Role, rows: usize, columns: usize) -> Vec<[f32; 3]> {
     let first = match role {
         Role::Target => 0.0,
-        Role::Reference => 1.0,
+        Role::Reference(index) => (index + 1) as f32,
     };
     (0..rows)
         .flat_map(|row| (0..columns).map(move |column| [first, row as f32, column as f32]))

@@ -10,8 +10,8 @@
 //! let finished = run.finish()?;
 //! ```
 //!
-//! The arithmetic is that of `FluxPipeline` and `FluxKontextPipeline` of `diffusers`, so that a
-//! seed gives the picture that it gives there. A picture depends on its own prompt, seed and
+//! The arithmetic is that of `FluxPipeline`, `FluxImg2ImgPipeline` and `FluxKontextPipeline` of
+//! `diffusers`, so that a seed gives the picture that it gives there. A picture depends on its own prompt, seed and
 //! reference only, never on what else stands in its batch.
 
 mod files;
@@ -21,6 +21,7 @@ mod preview;
 mod request;
 mod run;
 mod settings;
+mod start;
 mod text_cache;
 
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ use text_cache::TextCache;
 pub use files::ModelFiles;
 pub use footprint::{Footprint, Work};
 pub use parts::{LoadWatch, Loading, Residency};
-pub use request::{Item, MAX_PIXELS, MAX_SEQUENCE_LENGTH, MAX_STEPS, Request};
+pub use request::{Item, MAX_PIXELS, MAX_REFERENCES, MAX_SEQUENCE_LENGTH, MAX_STEPS, Request};
 pub use run::{Finished, Run, StageSeconds};
 pub use settings::{Kind, Settings};
 pub use text_cache::TextCacheStatistics;

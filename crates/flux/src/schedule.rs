@@ -95,6 +95,16 @@ impl SchedulerConfig {
         }
     }
 
+    /// The same with a fixed shift, whatever the size of the picture.
+    #[must_use]
+    pub fn with_shift(&self, shift: f32) -> Self {
+        Self {
+            shift,
+            use_dynamic_shifting: false,
+            ..self.clone()
+        }
+    }
+
     /// The sigmas of `steps` steps: `steps` falling numbers and a final 0.
     ///
     /// `image_tokens` counts the tokens of the picture to be drawn, without a reference's.

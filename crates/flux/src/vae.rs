@@ -42,6 +42,34 @@ pub struct Vae {
     memory: Memory,
 }
 
+/// What the encoder knows of latents: a normal distribution for each value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Posterior {
+    /// The most probable latents: `(batch, height / f, width / f, latent_channels)`.
+    pub mean: Tensor,
+    /// The logarithm of the variance, as the encoder gives it: of the same shape.
+    pub log_variance: Tensor,
+}
+
+impl Posterior {
+    /// The latents that standard normal noise of the same shape stands for
+    /// (`DiagonalGaussianDistribution.sample` of diffusers).
+    ///
+    /// # Panics
+    /// If there are fewer noise values than latents.
+    pub fn sample(&self, noise: &Tensor) -> Tensor {
+        assert_eq!(noise.shape(), self.mean.shape(), "this is a bug");
+        let moments = self.mean.data().iter().zip(self.log_variance.data());
+        let sample = moments
+            .zip(noise.data())
+            .map(|((mean, log_variance), noise)| {
+                let deviation = (0.5 * log_variance.clamp(-30.0, 20.0)).exp();
+                mean + deviation * noise
+            });
+        Tensor::from_vec(self.mean.shape(), sample.collect())
+    }
+}
+
 /// What the pictures between the layers may take together.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
@@ -137,10 +165,9 @@ impl Vae {
         &self.decoder
     }
 
-    /// The most probable latents of pictures in -1..1, `(batch, height, width, 3)`, whose sides are
-    /// multiples of [`VaeConfig::downscale`]. Returns `(batch, height / f, width / f,
-    /// latent_channels)`, neither shifted nor scaled.
-    pub fn encode(&self, pictures: &Tensor) -> Tensor {
+    /// What latents of pictures in -1..1 are like, `(batch, height, width, 3)`, whose sides are
+    /// multiples of [`VaeConfig::downscale`]. Neither shifted nor scaled.
+    pub fn encode(&self, pictures: &Tensor) -> Posterior {
         let mut moments = self.encoder.forward_within(pictures, self.memory);
         if let Some(quant) = &self.quant {
             moments = self.device.conv2d(quant, &moments, None);
@@ -148,13 +175,15 @@ impl Vae {
         // The first half of the channels is the mean, the second the logarithm of the variance.
         let [batch, height, width, channels] = moments.rank4();
         let latent = self.config.latent_channels;
-        let mean = moments
-            .data()
-            .chunks_exact(channels)
-            .flat_map(|pixel| &pixel[..latent])
-            .copied()
-            .collect();
-        Tensor::from_vec([batch, height, width, latent], mean)
+        let part = |range: std::ops::Range<usize>| {
+            let pixels = moments.data().chunks_exact(channels);
+            let part = pixels.flat_map(|pixel| &pixel[range.clone()]);
+            Tensor::from_vec([batch, height, width, latent], part.copied().collect())
+        };
+        Posterior {
+            mean: part(0..latent),
+            log_variance: part(latent..2 * latent),
+        }
     }
 
     /// The pictures of latents that are neither shifted nor scaled, `(batch, height, width,

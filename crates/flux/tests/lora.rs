@@ -52,7 +52,7 @@ fn request(case: &str) -> Request {
             .map(|(prompt, &seed)| Item {
                 prompt: prompt.clone(),
                 seed,
-                reference: None,
+                ..Item::default()
             })
             .collect(),
         steps: Some(run.steps),
@@ -188,7 +188,7 @@ fn neither_batch_nor_threads_nor_residency_change_a_byte_with_loras() {
     two.items.push(Item {
         prompt: "a small green star".to_owned(),
         seed: 5,
-        reference: None,
+        ..Item::default()
     });
     let loras = [("peft", 0.7), ("kohya", -0.4)];
     let mut expected: Option<Vec<Vec<u8>>> = None;

@@ -229,6 +229,6 @@ fn latents_are_packed_as_diffusers_packs_them() {
     assert_eq!(latents::pack(&unpacked), tokens);
     let ids = latents::image_ids(Role::Target, 2, 3);
     assert_eq!(ids.concat(), values("ids"));
-    let reference = latents::image_ids(Role::Reference, 1, 2);
+    let reference = latents::image_ids(Role::Reference(0), 1, 2);
     assert_eq!(reference, [[1.0, 0.0, 0.0], [1.0, 0.0, 1.0]]);
 }

@@ -32,6 +32,17 @@ struct GoldenRun {
     true_cfg: f32,
     references: Vec<(u32, u32)>,
     resize_reference: bool,
+    #[serde(default = "one")]
+    references_each: usize,
+    #[serde(default = "one")]
+    pictures_each: usize,
+    shift: Option<f32>,
+    start: Option<(u32, u32)>,
+    strength: Option<f64>,
+}
+
+fn one() -> usize {
+    1
 }
 
 fn golden(case: &str) -> PathBuf {
@@ -75,11 +86,9 @@ impl GoldenFile {
         Tensor::from_vec(view.shape(), values.collect())
     }
 
-    fn reference(&self, index: usize) -> RgbImage {
+    fn picture(&self, name: &str) -> RgbImage {
         let file = SafeTensors::deserialize(&self.0).expect("safetensors");
-        let view = file
-            .tensor(&format!("reference.{index}"))
-            .expect("a reference");
+        let view = file.tensor(name).expect("a picture");
         let (height, width) = (view.shape()[0] as u32, view.shape()[1] as u32);
         RgbImage::from_raw(width, height, view.data().to_vec()).expect("RGB")
     }
@@ -91,7 +100,8 @@ impl GoldenRun {
         let items = items.map(|(index, (prompt, &seed))| Item {
             prompt: prompt.clone(),
             seed,
-            reference: (!self.references.is_empty()).then(|| file.reference(index)),
+            references: self.references_of(index, file),
+            start: self.start.map(|_| file.picture("start")),
         });
         Request {
             items: items.collect(),
@@ -100,9 +110,22 @@ impl GoldenRun {
             true_cfg: Some(self.true_cfg),
             negative_prompt: self.negative_prompt.clone(),
             max_sequence_length: Some(self.max_sequence_length),
+            pictures_each: self.pictures_each,
+            shift: self.shift,
+            strength: self.strength,
             resize_reference: self.resize_reference,
             ..Request::new("", 0, Size::new(self.width, self.height))
         }
+    }
+
+    fn references_of(&self, item: usize, file: &GoldenFile) -> Vec<RgbImage> {
+        if self.references.is_empty() {
+            return Vec::new();
+        }
+        let first = item * self.references_each;
+        let numbers = first..first + self.references_each;
+        let picture = |number| file.picture(&format!("reference.{number}"));
+        numbers.map(picture).collect()
     }
 }
 
@@ -139,7 +162,13 @@ fn check_case(case: &str, device: Arc<dyn Device>) {
         let mut run = pipeline
             .start(&golden_run.request(&file))
             .expect("a good request");
-        assert_eq!(*run.latents(), file.tensor("noise"), "{label}: noise");
+        let (noise, expected) = (run.latents(), file.tensor("noise"));
+        if golden_run.start.is_none() {
+            assert_eq!(*noise, expected, "{label}: noise");
+        } else {
+            let error = relative_error(noise.data(), expected.data());
+            assert!(error <= GREATEST_ERROR, "{label}: start {error:e}");
+        }
         assert_eq!(
             run.sigmas(),
             file.tensor("sigmas").data(),
@@ -491,11 +520,11 @@ fn absurd_requests_are_refused_with_a_reason() {
             "max_sequence_length",
         ),
         (
-            with(|r| r.items[0].reference = Some(RgbImage::new(8, 8))),
+            with(|r| r.items[0].references = vec![RgbImage::new(8, 8)]),
             "editing needs a Kontext model",
         ),
         (
-            with(|r| r.items[0].reference = Some(RgbImage::new(0, 8))),
+            with(|r| r.items[0].references = vec![RgbImage::new(0, 8)]),
             "no pixels",
         ),
     ];

@@ -81,7 +81,7 @@ fn a_reference_is_encoded_the_same_however_little_is_held() {
         size: Size::new(48, 48),
         ..request("make it blue")
     };
-    edit.items[0].reference = Some(reference);
+    edit.items[0].references = vec![reference];
     let resident = draw(&open("kontext", Residency::Resident), &edit);
     for residency in [Residency::TextApart, Residency::OneByOne] {
         assert!(draw(&open("kontext", residency), &edit) == resident);

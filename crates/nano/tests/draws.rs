@@ -106,7 +106,7 @@ fn an_edit_depends_on_its_reference() {
         let size = Size::new(reference.width(), reference.height());
         let size = NANO.settings().native.bucket_of(size);
         let mut request = request("make the background black", 7, size);
-        request.items[0].reference = Some(reference);
+        request.items[0].references = vec![reference];
         draw(&request)
     };
     let picture = edit(flat([250, 250, 250]));

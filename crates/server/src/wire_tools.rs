@@ -6,8 +6,8 @@
 //! and the bounds of an input, which are numbers.
 
 use serde::Serialize;
-use serde_json::json;
-use tintype_catalog::{Choice, Control, Input, Listed, Shelf, Tool};
+use serde_json::{Number, json};
+use tintype_catalog::{Choice, Control, Decimals, Input, Listed, Range, Shelf, Tool};
 use tintype_domain::ToolStats;
 use tintype_service::ToolReport;
 use utoipa::ToSchema;
@@ -15,6 +15,9 @@ use utoipa::ToSchema;
 use crate::errors::ErrorEntry;
 use crate::html::escape;
 use crate::openapi::words;
+
+/// The caption of parameters that the published forms do not have.
+const EXTRAS_TITLE: &str = "Additional inputs of this service";
 
 /// What nobody has counted.
 const NONE: &str = "0";
@@ -174,18 +177,18 @@ pub struct WireInput<'a> {
     pub note: &'a str,
     /// Always `""`.
     pub placeholder: &'a str,
-    /// Of a field that takes whole numbers: the least.
+    /// Of a field that takes numbers: the least.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, format = "uint64")]
-    pub min: Option<u64>,
+    #[schema(nullable = false, value_type = f64)]
+    pub min: Option<Number>,
     /// The greatest.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, format = "uint64")]
-    pub max: Option<u64>,
-    /// The distance between two of them.
+    #[schema(nullable = false, value_type = f64)]
+    pub max: Option<Number>,
+    /// The distance between two of them; 1 where only whole numbers are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, format = "uint64")]
-    pub step: Option<u64>,
+    #[schema(nullable = false, value_type = f64)]
+    pub step: Option<Number>,
 }
 
 /// Tools that do the same kind of work.
@@ -272,7 +275,7 @@ impl<'a> WireTool<'a> {
             cps: NONE,
             approximatelycost: decimal(price_micros),
             parameters: match extent {
-                Extent::Whole | Extent::Form => vec![WireGroup::of(tool)],
+                Extent::Whole | Extent::Form => WireGroup::all_of(tool),
                 Extent::Card => Vec::new(),
             },
         }
@@ -292,16 +295,21 @@ impl WireStats {
 }
 
 impl<'a> WireGroup<'a> {
-    fn of(tool: &'a Tool) -> Self {
-        Self {
-            title: "Inputs",
-            items: tool.inputs.iter().map(WireInput::of).collect(),
-        }
+    /// The published form, and what the tool takes besides.
+    fn all_of(tool: &'a Tool) -> Vec<Self> {
+        let groups = [("Inputs", &tool.inputs), (EXTRAS_TITLE, &tool.extras)];
+        let groups = groups.into_iter().filter(|(_, inputs)| !inputs.is_empty());
+        let group = |(title, inputs): (_, &'a Vec<Input>)| Self {
+            title,
+            items: inputs.iter().map(WireInput::of).collect(),
+        };
+        groups.map(group).collect()
     }
 }
 
 impl<'a> WireInput<'a> {
     fn of(input: &'a Input) -> Self {
+        let bounds = bounds(input);
         Self {
             id: &input.id,
             control: input.control,
@@ -311,11 +319,19 @@ impl<'a> WireInput<'a> {
             options: &input.options,
             note: &input.help,
             placeholder: "",
-            min: input.range.map(|range| range.min),
-            max: input.range.map(|range| range.max),
-            step: input.range.map(|_| 1),
+            min: bounds.clone().map(|[min, _, _]| min),
+            max: bounds.clone().map(|[_, max, _]| max),
+            step: bounds.map(|[_, _, step]| step),
         }
     }
+}
+
+/// The least and the greatest number that an input takes, and the distance between two.
+fn bounds(input: &Input) -> Option<[Number; 3]> {
+    let whole = |range: Range| [range.min, range.max, 1].map(Number::from);
+    let number = |value| Number::from_f64(value).expect("a bound is finite; this is a bug");
+    let decimal = |range: Decimals| [range.min, range.max, range.step].map(number);
+    input.range.map(whole).or(input.decimals.map(decimal))
 }
 
 impl<'a> WireShelf<'a> {
@@ -362,18 +378,21 @@ fn decimal(micros: u64) -> String {
 
 /// What a tool does and what it takes, as the HTML that clients expect in `readme`.
 fn readme(tool: &Tool) -> String {
-    let inputs: String = tool
-        .inputs
-        .iter()
-        .map(|input| {
-            format!(
-                "<li><code>{}</code>: {}</li>",
-                escape(&input.id),
-                escape(&input.help)
-            )
-        })
-        .collect();
-    format!("<p>{}</p><ul>{inputs}</ul>", escape(&tool.description))
+    let inputs = listed(&tool.inputs);
+    let mut readme = format!("<p>{}</p><ul>{inputs}</ul>", escape(&tool.description));
+    if !tool.extras.is_empty() {
+        let extras = listed(&tool.extras);
+        readme.push_str(&format!("<p>{EXTRAS_TITLE}:</p><ul>{extras}</ul>"));
+    }
+    readme
+}
+
+fn listed(inputs: &[Input]) -> String {
+    let line = |input: &Input| {
+        let (id, help) = (escape(&input.id), escape(&input.help));
+        format!("<li><code>{id}</code>: {help}</li>")
+    };
+    inputs.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rand::Rng;
 use serde_json::Value;
-use tintype_catalog::{ImageReference, Inputs, Role, Tool};
+use tintype_catalog::{ImageReference, InputImage, Inputs, Tool};
 use tintype_domain::{FileId, Idempotency, NewTask, Task, TaskToken, ToolSlug, UnixMillis};
 use tintype_store::Error;
 use url::Url;
@@ -63,15 +63,13 @@ impl Service {
         let tool = self.catalog.tool(slug).ok_or(SubmitError::UnknownTool)?;
         let mut request = self.sort(principal, tool, run.inputs);
         let mut inputs = tool.validate(&request.fields).map_err(sentences)?;
-        let upload = self.upload_of(principal, tool, &mut inputs, &mut request.uploads)?;
+        let kept = self.uploads_of(principal, &mut inputs, &mut request.uploads)?;
         inputs.settle_seed(|| self.rng().random_range(0..RANDOM_SEED_END));
-        let upload = match upload {
-            Some(Upload { record, bytes }) => {
-                self.write_blob(&record.blob_key, bytes).await?;
-                Some(record)
-            }
-            None => None,
-        };
+        let mut uploads = Vec::with_capacity(kept.len());
+        for Upload { record, bytes } in kept {
+            self.write_blob(&record.blob_key, bytes).await?;
+            uploads.push(record);
+        }
         let now = self.now();
         let mut task = self.draw_task(
             principal,
@@ -83,7 +81,7 @@ impl Service {
         );
         task.callback_base_url = run.base_url;
         task.idempotency = idempotency;
-        task.upload = upload;
+        task.uploads = uploads;
         self.queue(task, now).await
     }
 
@@ -101,7 +99,8 @@ impl Service {
     /// task, and is removed if there is no such task in the end.
     async fn queue(&self, task: NewTask, now: UnixMillis) -> Result<Submitted, SubmitError> {
         let (uuid, project, tool) = (task.uuid, task.project, task.tool.clone());
-        let blob_key = task.upload.as_ref().map(|file| file.blob_key.clone());
+        let keys = task.uploads.iter().map(|file| file.blob_key.clone());
+        let blob_keys = keys.collect();
         let submitted = self.store.submit(task, now).await;
         match &submitted {
             Ok(task) if task.uuid == uuid => {
@@ -110,7 +109,7 @@ impl Service {
                 tracing::info!(task.id = %task.id, project.id = %project, tool.name = %tool, "queued");
             }
             // The first of two requests at the same time has its own copy of the file.
-            Ok(_) | Err(Error::Refused(_)) => self.discard(blob_key).await,
+            Ok(_) | Err(Error::Refused(_)) => self.discard(blob_keys).await,
             // It may be on record all the same.
             Err(_) => {}
         }
@@ -118,8 +117,8 @@ impl Service {
     }
 
     /// Removes bytes that nobody knows. If that fails they stay, unknown, until they are swept.
-    async fn discard(&self, blob_key: Option<String>) {
-        if let Err(error) = self.delete_blobs(blob_key.into_iter().collect()).await {
+    async fn discard(&self, blob_keys: Vec<String>) {
+        if let Err(error) = self.delete_blobs(blob_keys).await {
             tracing::warn!(error = %error, "a file that is not needed was not removed");
         }
     }
@@ -134,7 +133,7 @@ impl Service {
         for (name, value) in raw {
             let is_image = tool
                 .input(&name)
-                .is_some_and(|input| input.role == Role::Image);
+                .is_some_and(|input| input.role.is_picture());
             match value {
                 RawValue::Json(value) if CALLBACK_FIELDS.contains(&name.as_str()) => {
                     request.take_callback(&value);
@@ -167,37 +166,51 @@ impl Service {
         self.file_url(&upload.record.directory, &upload.record.name)
     }
 
-    /// The bytes that came with the request and that the run will use: an uploaded part, or a
-    /// picture written into the field itself. The latter is kept as a file, too, and echoed by its
-    /// address: a task's record stays small.
+    /// The bytes that came with the request and that the run will use. Pictures that were written
+    /// into a field itself are kept as files, too, and echoed by their addresses: a task's record
+    /// stays small.
+    fn uploads_of(
+        &self,
+        principal: &Principal,
+        inputs: &mut Inputs,
+        uploads: &mut Vec<Upload>,
+    ) -> Result<Vec<Upload>, SubmitError> {
+        let mut kept = Vec::new();
+        for index in 0..inputs.images.len() {
+            let image = &inputs.images[index];
+            let upload = self.upload_of(principal, image, uploads)?;
+            if let Some(upload) = upload {
+                inputs.settle_image(index, self.url_of(&upload));
+                kept.push(upload);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The bytes of one picture, if they came: an uploaded part, or a picture written into the field
+    /// itself.
     fn upload_of(
         &self,
         principal: &Principal,
-        tool: &Tool,
-        inputs: &mut Inputs,
+        image: &InputImage,
         uploads: &mut Vec<Upload>,
     ) -> Result<Option<Upload>, SubmitError> {
-        let id = image_id(tool);
-        let upload = match &inputs.image {
-            None => return Ok(None),
-            Some(ImageReference::Url(url)) => {
+        let id = &image.id;
+        let upload = match &image.source {
+            ImageReference::Url(url) => {
                 let found = uploads
                     .iter()
                     .position(|upload| self.url_of(upload) == *url);
                 found.map(|index| uploads.swap_remove(index))
             }
-            Some(reference) => match inline::read(reference) {
+            reference => match inline::read(reference) {
                 Inline::No => None,
                 Inline::Broken(reason) => return Err(refused(id, reason)),
-                Inline::Picture(bytes) => {
-                    let upload = self.draft_upload(
-                        principal.project,
-                        Some(&inline::file_name(id, &bytes)),
-                        Bytes::from(bytes),
-                    );
-                    inputs.settle_image(self.url_of(&upload));
-                    Some(upload)
-                }
+                Inline::Picture(bytes) => Some(self.draft_upload(
+                    principal.project,
+                    Some(&inline::file_name(id, &bytes)),
+                    Bytes::from(bytes),
+                )),
             },
         };
         match upload {
@@ -227,12 +240,13 @@ impl Service {
             token: TaskToken::random(&mut *rng, now),
             project: principal.project,
             tool: slug.clone(),
+            pictures: inputs.num_outputs,
             parameters: inputs.parameters,
             output_folder: FileId::random(&mut *rng),
             callback_url,
             callback_base_url: None,
             warnings,
-            upload: None,
+            uploads: Vec::new(),
             idempotency: None,
         }
     }
@@ -276,11 +290,6 @@ fn is_callback(text: &str) -> bool {
         .ok()
         .filter(|_| text.len() <= MAX_CALLBACK_CHARS);
     parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-}
-
-fn image_id(tool: &Tool) -> &str {
-    let image = tool.inputs.iter().find(|input| input.role == Role::Image);
-    image.map_or("inputImage", |input| &input.id)
 }
 
 fn refused(id: &str, reason: &str) -> SubmitError {

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use image::{Rgb, RgbImage};
 use tintype_domain::UnixMillis;
 use tintype_engine::{
-    Cancellation, Engine, Error, Job, Picture, PictureFile, PreviewWish, Progress, ProgressSink,
-    Size, StageSeconds, Unavailable,
+    Cancellation, Drawing, Engine, Error, Job, Picture, PictureFile, PreviewWish, Progress,
+    ProgressSink, Size, StageSeconds, Unavailable,
 };
 use tokio::sync::watch;
 
@@ -146,7 +146,7 @@ impl Engine for FakeEngine {
         job: Job,
         progress: ProgressSink,
         cancellation: Cancellation,
-    ) -> Result<Picture, Error> {
+    ) -> Result<Drawing, Error> {
         lock(&self.jobs).push(job.clone());
         let behaviour = lock(&self.script).pop_front().unwrap_or(Behaviour::Draw);
         match behaviour {
@@ -166,7 +166,7 @@ impl Engine for FakeEngine {
             match &behaviour {
                 Behaviour::Hold(hold) => {
                     let show = || {
-                        let image = picture_of(&job).image;
+                        let image = picture_of(&job, 0);
                         progress(Progress::Preview { step, image });
                     };
                     wait_for(hold, &cancellation, &job.previews, show).await;
@@ -180,9 +180,19 @@ impl Engine for FakeEngine {
             Behaviour::Deliver(file) => Some(file),
             _ => None,
         };
-        Ok(Picture {
-            file,
-            ..picture_of(&job)
+        let picture = |index| Picture {
+            image: picture_of(&job, index),
+            file: file.clone(),
+        };
+        Ok(Drawing {
+            pictures: (0..job.pictures).map(picture).collect(),
+            engine_name: "fake".to_owned(),
+            model_name: "fake".to_owned(),
+            prompt_upsampled: false,
+            seed: job.seed,
+            steps: Self::STEPS,
+            seconds: StageSeconds::default(),
+            remarks: Vec::new(),
         })
     }
 }
@@ -205,25 +215,17 @@ async fn wait_for(
     }
 }
 
-/// Sixteen pixels for each part of a ratio, in a colour that the seed decides.
-fn picture_of(job: &Job) -> Picture {
-    let (width, height) = match (job.size, &job.reference) {
+/// Sixteen pixels for each part of a ratio, in a colour that the seed and the picture's place decide.
+fn picture_of(job: &Job, index: u32) -> RgbImage {
+    let start = job.start.as_ref().map(|start| &start.image);
+    let (width, height) = match (job.size, job.references.first().or(start)) {
         (Size::Exact { width, height }, _) => (width, height),
         (Size::Ratio { width, height }, _) => (16 * width, 16 * height),
         (Size::MatchReference, Some(reference)) => reference.dimensions(),
         (Size::MatchReference, None) => (64, 64),
     };
-    let [red, green, blue, ..] = job.seed.to_le_bytes();
-    Picture {
-        image: RgbImage::from_pixel(width, height, Rgb([red, green, blue])),
-        file: None,
-        engine_name: "fake".to_owned(),
-        model_name: "fake".to_owned(),
-        prompt_upsampled: false,
-        seed: job.seed,
-        steps: FakeEngine::STEPS,
-        seconds: StageSeconds::default(),
-    }
+    let [red, green, blue, ..] = (job.seed + u64::from(index)).to_le_bytes();
+    RgbImage::from_pixel(width, height, Rgb([red, green, blue]))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -78,7 +78,8 @@ async fn template(store: &SqliteStore) -> Result<(), AnyError> {
         callback_url: None,
         callback_base_url: None,
         warnings: Vec::new(),
-        upload: None,
+        uploads: Vec::new(),
+        pictures: 1,
         idempotency: None,
     };
     store.submit(task, START).await?;

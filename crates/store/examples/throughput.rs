@@ -151,6 +151,7 @@ async fn complete(
     concurrently(store, tasks, callers, |store, task| async move {
         let outcome = Outcome::Succeeded {
             outputs: vec![output(&task)],
+            withheld: 0,
             maker: None,
             debug_error: String::new(),
         };
@@ -211,7 +212,8 @@ fn new_task(project: ProjectId) -> NewTask {
         callback_url: None,
         callback_base_url: None,
         warnings: Vec::new(),
-        upload: None,
+        uploads: Vec::new(),
+        pictures: 1,
         idempotency: None,
     }
 }

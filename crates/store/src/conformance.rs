@@ -303,7 +303,8 @@ pub(crate) fn new_task(project: ProjectId) -> NewTask {
         callback_url: None,
         callback_base_url: None,
         warnings: Vec::new(),
-        upload: None,
+        uploads: Vec::new(),
+        pictures: 1,
         idempotency: None,
     }
 }
@@ -357,6 +358,7 @@ pub(crate) fn output(task: &Task) -> OutputFile {
 pub(crate) fn success(task: &Task) -> Outcome {
     Outcome::Succeeded {
         outputs: vec![output(task)],
+        withheld: 0,
         maker: Some(maker()),
         debug_error: String::new(),
     }

@@ -8,10 +8,10 @@ use url::Url;
 use super::answers::Standing;
 use super::backoff::Backoff;
 use super::client::Trouble;
-use super::order::{Model, Order};
+use super::order::{self, Model, Order};
 use super::reporter::Reporter;
 use super::{BflEngine, ENGINE_NAME, picture};
-use crate::{Error, Job, Picture, Reason, StageSeconds, Unavailable};
+use crate::{Drawing, Error, Job, Picture, Reason, StageSeconds, Unavailable};
 
 /// Tries to place an order. Of one whose answer was lost nobody knows whether it counts, so there
 /// are few.
@@ -49,7 +49,7 @@ pub struct Run<'a> {
 
 impl Run<'_> {
     /// Draws it.
-    pub async fn draw(&self) -> Result<Picture, Error> {
+    pub async fn draw(&self) -> Result<Drawing, Error> {
         self.reporter.started();
         let started = Instant::now();
         let address = match self.ordered_before() {
@@ -62,14 +62,14 @@ impl Run<'_> {
         if !matches!(drawn, Err(Error::Unavailable(_))) {
             self.job.receipt.forget();
         }
-        let picture = drawn?;
+        let drawing = drawn?;
         self.reporter.percent(percent::FETCHED);
-        Ok(Picture {
+        Ok(Drawing {
             seconds: StageSeconds {
                 denoise: started.elapsed().as_secs_f64(),
                 ..StageSeconds::default()
             },
-            ..picture
+            ..drawing
         })
     }
 
@@ -125,7 +125,7 @@ impl Run<'_> {
     }
 
     /// Asks until there is a picture, or a reason why there will be none.
-    async fn wait_for(&self, address: &Url) -> Result<Picture, Error> {
+    async fn wait_for(&self, address: &Url) -> Result<Drawing, Error> {
         let pace = &self.engine.options.pace;
         let mut backoff = Backoff::new(pace.poll);
         let (mut failures, mut unknown, mut fetches) = (0, 0, 0);
@@ -163,7 +163,7 @@ impl Run<'_> {
                     self.reporter.percent(percent::READY);
                     fetches += 1;
                     match self.fetch(&sample, seed).await {
-                        Ok(picture) => return Ok(picture),
+                        Ok(drawing) => return Ok(drawing),
                         Err(Bad::Final(error)) => return Err(error),
                         Err(bad) if fetches == FETCH_TRIES => return Err(bad.into_error()),
                         // A fresh address comes with the next poll.
@@ -174,7 +174,7 @@ impl Run<'_> {
         }
     }
 
-    async fn fetch(&self, sample: &str, seed: Option<u64>) -> Result<Picture, Bad> {
+    async fn fetch(&self, sample: &str, seed: Option<u64>) -> Result<Drawing, Bad> {
         let fetched = self.engine.client.fetch(sample).await;
         let bytes = fetched.map_err(|trouble| match trouble {
             Trouble::Final(error) => Bad::Final(error),
@@ -184,15 +184,16 @@ impl Run<'_> {
         let read = tokio::task::spawn_blocking(move || picture::read(bytes)).await;
         let read = read.unwrap_or_else(|_| Err("could not be read".to_owned()));
         let (image, file) = read.map_err(Bad::Damaged)?;
-        Ok(Picture {
-            image,
-            file: Some(file),
+        let file = Some(file);
+        Ok(Drawing {
+            pictures: vec![Picture { image, file }],
             engine_name: ENGINE_NAME.to_owned(),
             model_name: self.model.name().to_owned(),
             prompt_upsampled: self.job.prompt_upsampling,
             seed: seed.unwrap_or(self.job.seed),
             steps: 0,
             seconds: StageSeconds::default(),
+            remarks: order::passed_over(&self.job.sampling).into_iter().collect(),
         })
     }
 }

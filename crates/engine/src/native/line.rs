@@ -10,12 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
 use super::model::Model;
-use crate::{Cancellation, Error, Job, Picture, PreviewWish, ProgressSink};
+use crate::{Cancellation, Drawing, Error, Job, PreviewWish, ProgressSink};
 
 /// What the thread is told to do.
 pub(super) enum Order {
     /// To draw.
-    Draw(Box<Drawing>),
+    Draw(Box<Commission>),
     /// To load a model that fits beside the others, and to say how that went, if somebody listens.
     Load {
         model: Arc<Model>,
@@ -24,7 +24,7 @@ pub(super) enum Order {
 }
 
 /// A job on its way through the thread.
-pub(super) struct Drawing {
+pub(super) struct Commission {
     pub model: Arc<Model>,
     pub wish: Wish,
     pub progress: ProgressSink,
@@ -43,7 +43,7 @@ pub(super) enum Wish {
 /// Whoever waits for a picture.
 pub(super) struct Asker {
     cancellation: Cancellation,
-    reply: Mutex<Option<oneshot::Sender<Result<Picture, Error>>>>,
+    reply: Mutex<Option<oneshot::Sender<Result<Drawing, Error>>>>,
     in_hand: Arc<AtomicBool>,
 }
 
@@ -51,7 +51,7 @@ impl Asker {
     /// `in_hand` is raised when the thread begins with the job.
     pub fn new(
         cancellation: Cancellation,
-        reply: oneshot::Sender<Result<Picture, Error>>,
+        reply: oneshot::Sender<Result<Drawing, Error>>,
         in_hand: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Asker {
     }
 
     /// Answers. The asker may be gone: then there is nobody to tell.
-    pub fn answer(&self, outcome: Result<Picture, Error>) {
+    pub fn answer(&self, outcome: Result<Drawing, Error>) {
         let mut reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reply) = reply.take() {
             drop(reply.send(outcome));

@@ -1,5 +1,7 @@
 //! A job in the words of the pipeline, or the reason why it can never be run.
 
+use image::RgbImage;
+use image::imageops::crop_imm;
 use tintype_flux::pipeline::{Item, Request, Settings};
 use tintype_flux::size::{self, Ratio, Table};
 
@@ -20,15 +22,26 @@ pub fn of_job(job: Job, settings: &Settings) -> Result<Request, Error> {
         )));
     }
     let size = size_of(&job, settings)?;
+    let sampling = job.sampling.or(&job.defaults);
+    let (start, strength) = match job.start {
+        Some(start) => (Some(cut_to(start.image, size)), start.strength),
+        None => (None, None),
+    };
     let request = Request {
+        pictures_each: job.pictures as usize,
         resize_reference: job.resize_reference,
-        steps: job.steps,
-        guidance: job.guidance,
+        steps: sampling.steps,
+        guidance: sampling.guidance,
+        shift: sampling.shift,
+        true_cfg: sampling.true_cfg,
+        negative_prompt: sampling.negative_prompt,
+        strength,
         max_sequence_length: job.max_sequence_length.map(|length| length as usize),
         items: vec![Item {
             prompt: job.prompt,
             seed: job.seed,
-            reference: job.reference,
+            references: job.references,
+            start,
         }],
         ..Request::new("", job.seed, size)
     };
@@ -45,7 +58,8 @@ fn size_of(job: &Job, settings: &Settings) -> Result<size::Size, Error> {
         SizeTable::Kontext => Table::Kontext,
         SizeTable::Pro => Table::Pro,
     };
-    match (job.size, &job.reference) {
+    let start = job.start.as_ref().map(|start| &start.image);
+    match (job.size, job.references.first().or(start)) {
         (Size::MatchReference, Some(picture)) if !picture.is_empty() => {
             let (width, height) = picture.dimensions();
             Ok(native.bucket_of(size::Size::new(width, height)))
@@ -64,4 +78,22 @@ fn size_of(job: &Job, settings: &Settings) -> Result<size::Size, Error> {
         }
         (Size::Exact { width, height }, _) => Ok(native.round_down(size::Size::new(width, height))),
     }
+}
+
+/// The middle of a picture, of the ratio of a size: resizing then distorts nothing.
+fn cut_to(picture: RgbImage, size: size::Size) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let side = |length: u32, by: u32, over: u32| {
+        let side = u64::from(length) * u64::from(by) / u64::from(over.max(1));
+        u32::try_from(side).unwrap_or(u32::MAX).max(1)
+    };
+    let (new_width, new_height) = (
+        width.min(side(height, size.width, size.height)),
+        height.min(side(width, size.height, size.width)),
+    );
+    if (new_width, new_height) == (width, height) {
+        return picture;
+    }
+    let (left, top) = ((width - new_width) / 2, (height - new_height) / 2);
+    crop_imm(&picture, left, top, new_width, new_height).to_image()
 }

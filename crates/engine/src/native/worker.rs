@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 
 use super::StartError;
 use super::error::sentence;
-use super::line::{Asker, Drawing, Line, Order, Wish};
+use super::line::{Asker, Commission, Line, Order, Wish};
 use super::model::Model;
 use super::preview::Previewer;
 use super::request;
 use super::residents::Residents;
-use crate::{Error, Picture, Progress, StageSeconds, Unavailable};
+use crate::{Drawing, Error, Picture, Progress, StageSeconds, Unavailable};
 
 /// Says whether somebody still wants what is being done; looked at between two steps, and between two
 /// tensors of a load.
@@ -51,11 +51,11 @@ impl Worker {
                 return;
             };
             match order {
-                Order::Draw(drawing) => {
-                    drawing.asker.take_in_hand();
-                    let outcome = catch_unwind(AssertUnwindSafe(|| self.draw(&drawing)));
+                Order::Draw(commission) => {
+                    commission.asker.take_in_hand();
+                    let outcome = catch_unwind(AssertUnwindSafe(|| self.draw(&commission)));
                     let outcome = outcome.unwrap_or_else(|panic| Err(failed_by(&*panic)));
-                    drawing.asker.answer(outcome);
+                    commission.asker.answer(outcome);
                 }
                 Order::Load { model, reply } => {
                     let outcome = catch_unwind(AssertUnwindSafe(|| self.preload(&model)));
@@ -97,15 +97,15 @@ impl Worker {
         })
     }
 
-    fn draw(&mut self, drawing: &Drawing) -> Result<Picture, Error> {
-        let check = self.check_of(&drawing.asker);
+    fn draw(&mut self, commission: &Commission) -> Result<Drawing, Error> {
+        let check = self.check_of(&commission.asker);
         check()?;
         let looking = check.clone();
         let watch: LoadWatch = Arc::new(move |_| match looking() {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         });
-        let pipeline = match self.residents.model(&drawing.model, watch) {
+        let pipeline = match self.residents.model(&commission.model, watch) {
             Ok(pipeline) => pipeline,
             Err(StartError::Model(error)) if is_stopped(&error) => return Err(stopped(&check)),
             Err(error) => return Err(error.for_job()),
@@ -115,29 +115,30 @@ impl Worker {
             false => error_of(error),
         };
         let late;
-        let request = match &drawing.wish {
+        let request = match &commission.wish {
             Wish::Request(request) => request,
             Wish::Job(job) => {
                 late = Box::new(request::of_job((**job).clone(), pipeline.settings())?);
                 &late
             }
         };
-        (drawing.progress)(Progress::Started);
+        (commission.progress)(Progress::Started);
         let mut run = pipeline.start(request).map_err(error)?;
         check()?;
         let mut previewer = Previewer::new();
         while !run.is_done() {
             run.step().map_err(error)?;
-            (drawing.progress)(progress(&run));
+            (commission.progress)(progress(&run));
             check()?;
-            if drawing.previews.is_raised() {
-                previewer.look_at(&run, &drawing.progress);
+            if commission.previews.is_raised() {
+                previewer.look_at(&run, &commission.progress);
             }
         }
         let steps = run.steps() as u32;
         let finished = run.finish().map_err(error)?;
         let model_name = pipeline.settings().name.clone();
-        picture(finished, model_name, request.items[0].seed, steps)
+        let seed = request.items[0].seed;
+        Ok(drawing_of(finished, model_name, seed, steps))
     }
 }
 
@@ -172,17 +173,11 @@ fn progress(run: &Run<'_>) -> Progress {
     }
 }
 
-fn picture(
-    finished: Finished,
-    model_name: String,
-    seed: u64,
-    steps: u32,
-) -> Result<Picture, Error> {
+fn drawing_of(finished: Finished, model_name: String, seed: u64, steps: u32) -> Drawing {
     let Finished { pictures, seconds } = finished;
-    let image = pictures.into_iter().next();
-    Ok(Picture {
-        image: image.ok_or_else(|| Error::Failed("the model gave no picture".to_owned()))?,
-        file: None,
+    let picture = |image| Picture { image, file: None };
+    Drawing {
+        pictures: pictures.into_iter().map(picture).collect(),
         engine_name: super::ENGINE_NAME.to_owned(),
         model_name,
         prompt_upsampled: false,
@@ -194,7 +189,8 @@ fn picture(
             denoise: seconds.denoise,
             decode: seconds.decode,
         },
-    })
+        remarks: Vec::new(),
+    }
 }
 
 /// A pipeline's error in the engine's words, its causes included.

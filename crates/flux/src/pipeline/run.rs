@@ -9,7 +9,6 @@ use tintype_compute::{RopeTable, Tensor};
 use crate::latents::{self, PATCH, Role};
 use crate::lora::{self, Applied};
 use crate::mmdit::{Condition, Mmdit};
-use crate::noise::Generator;
 use crate::picture;
 use crate::schedule::euler_step;
 use crate::size::Size;
@@ -17,7 +16,7 @@ use crate::vae::Vae;
 
 use super::request::Resolved;
 use super::text_cache::{Encoded, TextKind};
-use super::{Error, Pipeline, Request};
+use super::{Error, Item, Pipeline, Request, start};
 
 /// Seconds spent in each stage.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -35,7 +34,7 @@ pub struct StageSeconds {
 /// What a run ends with.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// One picture for each item of the request.
+    /// The pictures of each item of the request, item by item.
     pub pictures: Vec<RgbImage>,
     /// Where the time went.
     pub seconds: StageSeconds,
@@ -90,18 +89,16 @@ impl Pipeline {
         let resolved = request.resolve(&self.settings)?;
         let mut seconds = StageSeconds::default();
         let started = Instant::now();
-        let reference_size = self.reference_size(request)?;
-        let reference = reference_size
-            .map(|size| self.encode_references(request, size))
-            .transpose()?;
+        let reference_sizes = self.reference_sizes(request)?;
+        let reference = self.encode_references(request, &reference_sizes)?;
+        let grid = self.grid(request.size);
+        let sigmas = self.sigmas(grid, resolved);
+        let latents = self.first_latents(request, grid, sigmas[0])?;
         seconds.encode = started.elapsed().as_secs_f64();
 
-        let grid = self.grid(request.size);
-        let sigmas = self
-            .scheduler
-            .sigmas(resolved.steps as usize, grid.rows * grid.columns);
         let started = Instant::now();
         let prompts: Vec<&str> = request.items.iter().map(|i| i.prompt.as_str()).collect();
+        let prompts = repeated(&prompts, request.pictures_each);
         // All prompts are read before the transformer comes: both need not be in memory together.
         let reading = Reading {
             tokens: resolved.max_sequence_length,
@@ -126,13 +123,14 @@ impl Pipeline {
 
         let text_ids = latents::text_ids(resolved.max_sequence_length);
         let mut image_ids = latents::image_ids(Role::Target, grid.rows, grid.columns);
-        if let Some(grid) = reference_size.map(|size| self.grid(size)) {
-            image_ids.extend(latents::image_ids(Role::Reference, grid.rows, grid.columns));
+        for (index, &size) in reference_sizes.iter().enumerate() {
+            let (grid, role) = (self.grid(size), Role::Reference(index));
+            image_ids.extend(latents::image_ids(role, grid.rows, grid.columns));
         }
         Ok(Run {
             pipeline: self,
             size: request.size,
-            latents: self.draw_noise(request, grid),
+            latents,
             velocity: None,
             reference,
             rope: mmdit.rope(&text_ids, &image_ids),
@@ -145,21 +143,37 @@ impl Pipeline {
         })
     }
 
-    /// The size that the references are brought to; `None` without references.
-    fn reference_size(&self, request: &Request) -> Result<Option<Size>, Error> {
-        let native = self.settings.native;
-        let mut sizes = request.items.iter().filter_map(|item| {
-            let picture = item.reference.as_ref()?;
-            Some(Size::new(picture.width(), picture.height()))
-        });
-        let Some(first) = sizes.next() else {
-            return Ok(None);
+    /// The noise levels of the steps that are made, and a final 0.
+    fn sigmas(&self, grid: Grid, resolved: Resolved) -> Vec<f32> {
+        let scheduler = match resolved.shift {
+            Some(shift) => &self.scheduler.with_shift(shift),
+            None => &self.scheduler,
         };
+        let mut sigmas = scheduler.sigmas(resolved.steps as usize, grid.rows * grid.columns);
+        sigmas.drain(..resolved.skipped());
+        sigmas
+    }
+
+    /// The sizes that the first references, the second ones … are brought to.
+    fn reference_sizes(&self, request: &Request) -> Result<Vec<Size>, Error> {
+        let size = |index| self.reference_size(request, index);
+        (0..request.references_each()).map(size).collect()
+    }
+
+    /// The size that all items' references of this number are brought to.
+    fn reference_size(&self, request: &Request, index: usize) -> Result<Size, Error> {
+        let native = self.settings.native;
+        let size_of = |item: &Item| {
+            let (width, height) = item.references[index].dimensions();
+            Size::new(width, height)
+        };
+        let first = size_of(&request.items[0]);
         if request.resize_reference {
             // As in diffusers, the first reference of a batch decides.
-            return Ok(Some(native.bucket_of(first)));
+            return Ok(native.bucket_of(first));
         }
         let size = native.round_down(first);
+        let mut sizes = request.items.iter().map(size_of);
         if sizes.any(|other| native.round_down(other) != size) {
             return Err(Error::Rejected(
                 "the references of a batch that are not resized must be of one size".to_owned(),
@@ -172,23 +186,29 @@ impl Pipeline {
                 super::MAX_PIXELS
             )));
         }
-        Ok(Some(size))
+        Ok(size)
     }
 
-    /// The references' tokens: (batch, reference tokens, 4 * channels).
-    fn encode_references(&self, request: &Request, size: Size) -> Result<Tensor, Error> {
-        let pictures: Vec<RgbImage> = request
-            .items
-            .iter()
-            .filter_map(|item| item.reference.as_ref())
-            .map(|picture| picture::resize(picture, size))
-            .collect();
-        let vae = self.parts.vae()?;
-        let mut latents = vae.encode(&picture::to_tensor(&pictures));
-        for value in latents.data_mut() {
-            *value = (*value - vae.shift_factor) * vae.scaling_factor;
+    /// The references' tokens, one reference after the other: (batch, reference tokens, 4 * channels).
+    fn encode_references(
+        &self,
+        request: &Request,
+        sizes: &[Size],
+    ) -> Result<Option<Tensor>, Error> {
+        if sizes.is_empty() {
+            return Ok(None);
         }
-        Ok(latents::pack(&latents))
+        let vae = self.parts.vae()?;
+        let encoded = sizes.iter().enumerate().map(|(index, &size)| {
+            let references = request.items.iter().map(|item| &item.references[index]);
+            let pictures: Vec<_> = references.map(|p| picture::resize(p, size)).collect();
+            let latents = vae.encode(&picture::to_tensor(&pictures)).mean;
+            let tokens = latents::pack(&start::scaled(&vae, latents));
+            start::repeat_samples(&tokens, request.pictures_each)
+        });
+        let encoded: Vec<Tensor> = encoded.collect();
+        let parts: Vec<&Tensor> = encoded.iter().collect();
+        Ok(Some(Tensor::concat_sequence(&parts)))
     }
 
     /// What both text encoders make of the prompts.
@@ -223,34 +243,8 @@ impl Pipeline {
         Ok(encoded.collect())
     }
 
-    /// Every picture's own noise, packed: (batch, tokens, 4 * channels).
-    fn draw_noise(&self, request: &Request, grid: Grid) -> Tensor {
-        let channels = self.vae_config.latent_channels;
-        let (height, width) = (grid.rows * PATCH, grid.columns * PATCH);
-        let tokens: Vec<f32> = request
-            .items
-            .iter()
-            .flat_map(|item| {
-                let noise = Generator::new(item.seed).normal(
-                    channels * height * width,
-                    self.parts.precision().noise_type(),
-                );
-                latents::pack_planes(&noise, channels, height, width)
-            })
-            .collect();
-        let shape = [
-            request.items.len(),
-            grid.rows * grid.columns,
-            channels * PATCH * PATCH,
-        ];
-        // In the device's workspace: what the steps cut from it and join to it stays there.
-        let mut noise = self.device.tensor(&shape);
-        noise.data_mut().copy_from_slice(&tokens);
-        noise
-    }
-
     /// How many tokens a picture has each way.
-    fn grid(&self, size: Size) -> Grid {
+    pub(super) fn grid(&self, size: Size) -> Grid {
         let token_pixels = self.vae_config.downscale() * PATCH;
         Grid {
             rows: size.height as usize / token_pixels,
@@ -274,9 +268,17 @@ fn guide(mmdit: &Mmdit, encoded: &Encoded, sigmas: &[f32], resolved: Resolved) -
 
 /// Tokens of a picture each way.
 #[derive(Debug, Clone, Copy)]
-struct Grid {
-    rows: usize,
-    columns: usize,
+pub(super) struct Grid {
+    pub rows: usize,
+    pub columns: usize,
+}
+
+/// Each of them several times, one after the other.
+fn repeated<T: Copy>(items: &[T], times: usize) -> Vec<T> {
+    let repeated = items
+        .iter()
+        .flat_map(|&item| std::iter::repeat_n(item, times));
+    repeated.collect()
 }
 
 /// The ids of all prompts, one after the other.
@@ -418,7 +420,13 @@ impl Run<'_> {
         let (parts, mut seconds) = (&self.pipeline.parts, self.seconds);
         // The VAE may need the transformer's place.
         drop(self);
-        let pictures = picture::from_tensor(&decode_cells(&*parts.vae()?, cells));
+        let vae = parts.vae()?;
+        // One by one: a batch has the same bits and takes many times the memory.
+        let pictures = (0..cells.dim(0))
+            .flat_map(|index| {
+                picture::from_tensor(&decode_cells(&vae, start::sample(&cells, index)))
+            })
+            .collect();
         seconds.decode = started.elapsed().as_secs_f64();
         Ok(Finished { pictures, seconds })
     }

@@ -225,7 +225,7 @@ fn an_edit_without_a_kontext_model_says_how_to_have_one() {
     let pipeline = scene.open().expect("a model");
     let mut request =
         tintype_flux::pipeline::Request::new("x", 1, tintype_flux::size::Size::new(48, 48));
-    request.items[0].reference = Some(image::RgbImage::new(48, 48));
+    request.items[0].references = vec![image::RgbImage::new(48, 48)];
     let error = pipeline
         .start(&request)
         .map(|_| ())

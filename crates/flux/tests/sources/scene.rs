@@ -176,7 +176,8 @@ pub fn draw(pipeline: &Pipeline) -> Vec<RgbImage> {
     let item = Item {
         prompt: "a red circle left of a blue square".to_owned(),
         seed: 7,
-        reference,
+        references: reference.into_iter().collect(),
+        start: None,
     };
     let request = Request {
         items: vec![item],

@@ -1,7 +1,7 @@
 //! The requests of runs, one schema a tool, made from its form in the catalogue.
 
 use serde_json::{Map, Value, json};
-use tintype_catalog::{Input, MAX_PROMPT_CHARS, Range, Role, Tool};
+use tintype_catalog::{Decimals, Input, MAX_PROMPT_CHARS, Range, Role, Tool};
 
 /// What every run takes besides the tool's own inputs: name and meaning.
 const COMMON: [(&str, &str); 2] = [
@@ -31,6 +31,12 @@ pub(super) fn inputs(tool: &Tool, form: Form) -> Value {
     let mut properties = Map::new();
     for input in &tool.inputs {
         properties.insert(input.id.clone(), property(input, form));
+        for alias in &input.aliases {
+            properties.insert(alias.clone(), other_name(input, form));
+        }
+    }
+    for input in &tool.extras {
+        properties.insert(input.id.clone(), extra(input, form));
         for alias in &input.aliases {
             properties.insert(alias.clone(), other_name(input, form));
         }
@@ -76,6 +82,16 @@ fn property(input: &Input, form: Form) -> Value {
     Value::Object(schema)
 }
 
+/// A parameter of this service. One that does not come changes nothing, whatever fills the form.
+fn extra(input: &Input, form: Form) -> Value {
+    let mut property = property(input, form);
+    property["description"] = format!("Additional, of this service. {}", description(input)).into();
+    if let Value::Object(schema) = &mut property {
+        schema.shift_remove("default");
+    }
+    property
+}
+
 fn other_name(input: &Input, form: Form) -> Value {
     let mut schema = of_role(input, form);
     let description = format!("Another name of `{}`.", input.id);
@@ -85,15 +101,16 @@ fn other_name(input: &Input, form: Form) -> Value {
 
 fn of_role(input: &Input, form: Form) -> Map<String, Value> {
     let schema = match (input.role, input.range) {
-        (Role::Image, _) if form == Form::Parts => {
+        (role, _) if role.is_picture() && form == Form::Parts => {
             json!({"type": "string", "format": "binary"})
         }
+        (Role::NegativePrompt, _) => json!({"type": "string", "maxLength": MAX_PROMPT_CHARS}),
         (Role::Prompt, _) => {
             json!({"type": "string", "minLength": 1, "maxLength": MAX_PROMPT_CHARS})
         }
         (_, Some(range)) => number(range),
         _ if !input.options.is_empty() => choice(input),
-        _ => json!({"type": "string"}),
+        _ => input.decimals.map_or(json!({"type": "string"}), decimal),
     };
     match schema {
         Value::Object(schema) => schema,
@@ -106,6 +123,15 @@ fn number(range: Range) -> Value {
     json!({
         "type": ["string", "integer"],
         "pattern": format!("^[0-9]{{0,{digits}}}$"),
+        "minimum": range.min,
+        "maximum": range.max,
+    })
+}
+
+fn decimal(range: Decimals) -> Value {
+    json!({
+        "type": ["string", "number"],
+        "pattern": r"^([0-9]+(\.[0-9]+)?)?$",
         "minimum": range.min,
         "maximum": range.max,
     })
@@ -142,7 +168,7 @@ fn description(input: &Input) -> String {
         _ => sentence(&input.help),
     };
     let more = match input.role {
-        Role::Image => {
+        role if role.is_picture() => {
             " An http or https address, the name of an uploaded file, a `data:` URI or bare base64; \
              empty for none. In a multipart body it may be a part with the file."
         }

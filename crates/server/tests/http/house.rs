@@ -289,6 +289,7 @@ impl House {
             task,
             Outcome::Succeeded {
                 outputs,
+                withheld: 0,
                 maker: None,
                 debug_error: String::new(),
             },

@@ -221,15 +221,18 @@ fn fault_of_kind(schema: &Value, value: &Value) -> Option<String> {
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
+    // Whole numbers are numbers, too.
+    let fits = |allowed: &Value| allowed == kind || (allowed == "number" && value.is_number());
     let allowed = match schema.get("type") {
         None => true,
-        Some(Value::Array(kinds)) => kinds.iter().any(|allowed| allowed == kind),
-        Some(allowed) => allowed == kind,
+        Some(Value::Array(kinds)) => kinds.iter().any(fits),
+        Some(allowed) => fits(allowed),
     };
     let listed = schema["enum"]
         .as_array()

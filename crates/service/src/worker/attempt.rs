@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tintype_catalog::{AspectRatio, Inputs, OutputFormat, Sizes};
+use image::RgbImage;
+use tintype_catalog::{AspectRatio, InputImage, Inputs, OutputFormat, SamplerInputs, Sizes};
 use tintype_domain::{Epoch, EventKind, ExitCode, Maker, Outcome, Task, TaskId, TaskState};
-use tintype_engine::{Engine, FileType, Job, Moderated, Size, SizeTable};
+use tintype_engine::{Engine, FileType, Job, Moderated, Sampling, Size, SizeTable, StartPicture};
 use tintype_store::{Fenced, Progress};
 use tokio::time::{Instant, sleep};
 
 use super::Worker;
 use super::held::{Held, Stop};
+use super::keep::Numbered;
 use super::moderate::Remarks;
 use super::upsample::Upsampled;
 use crate::preprocess::ImageError;
@@ -103,29 +105,39 @@ impl Worker {
         let engine = self.engine_of(task)?;
         self.note(held, &[TaskState::PreprocessEnded, TaskState::Assigned]);
         self.record(held).await?;
-        let picture = self.draw(engine.as_ref(), job, held).await?;
+        let drawing = self.draw(engine.as_ref(), job, held).await?;
         self.note(held, &[TaskState::PostprocessStarted]);
         self.record(held).await?;
         let maker = Maker {
-            engine: picture.engine_name.clone(),
-            model: picture.model_name.clone(),
+            engine: drawing.engine_name,
+            model: drawing.model_name,
         };
-        let unheard = upsampled.remark(picture.prompt_upsampled);
-        self.moderate_output(&picture.image, &inputs, &mut remarks)
+        let unheard = upsampled.remark(drawing.prompt_upsampled);
+        let drawn = drawing.pictures.len();
+        let pictures = self
+            .moderate_outputs(drawing.pictures, &inputs, &mut remarks)
             .await?;
-        let output = self.keep(task, held, picture, inputs.output_format).await?;
+        let mut outputs = Vec::with_capacity(pictures.len());
+        for (index, picture) in pictures {
+            let numbered = Numbered { index, picture };
+            let kept = self.keep(task, held, numbered, inputs.output_format);
+            outputs.push(kept.await?);
+        }
         if let Some(unheard) = unheard {
             remarks.add(unheard);
         }
+        for remark in drawing.remarks {
+            remarks.add(remark);
+        }
         Ok(Outcome::Succeeded {
-            outputs: vec![output],
+            withheld: (drawn - outputs.len()) as u32,
+            outputs,
             maker: Some(maker),
             debug_error: remarks.text(),
         })
     }
 
-    /// Reads the recorded parameters again, and fetches what they point at. That may take long: it
-    /// is recorded that it began, and a stop does not wait for it.
+    /// Reads the recorded parameters again, and fetches what they point at.
     async fn prepare(
         &self,
         task: &Task,
@@ -143,21 +155,21 @@ impl Worker {
             Halt::failed(ExitCode::INPUT, sentences.join(" "))
         })?;
         self.moderate_prompt(&inputs, held, remarks).await?;
-        let reference = match &inputs.image {
-            None => None,
-            Some(reference) => {
-                self.record(held).await?;
-                let picture = tokio::select! {
-                    stop = held.stopped() => return Err(Halt::Stopped(stop)),
-                    picture = service.reference_picture(task.project, reference) => picture,
-                };
-                let picture =
-                    picture.map_err(|error| Halt::failed(exit_code(&error), error.to_string()))?;
-                self.moderate_input(&picture, &inputs, held, remarks)
-                    .await?;
-                Some(picture)
+        let mut references = Vec::new();
+        let mut start = None;
+        for image in &inputs.images {
+            let picture = self.input_picture(task, image, held).await?;
+            self.moderate_input(&picture, &inputs, held, remarks)
+                .await?;
+            if image.starts {
+                start = Some(StartPicture {
+                    image: picture,
+                    strength: inputs.strength,
+                });
+            } else {
+                references.push(picture);
             }
-        };
+        }
         let upsampled = self.upsample(task, &inputs, held, remarks).await?;
         let (prompt, prompt_upsampling) = match &upsampled {
             Upsampled::NotWished => (&inputs.prompt, false),
@@ -165,8 +177,13 @@ impl Worker {
             Upsampled::To(prompt) => (prompt, false),
             Upsampled::Not(_) => (&inputs.prompt, true),
         };
+        let defaults = self.config.tool_defaults.get(&task.tool);
         let job = Job {
-            reference,
+            references,
+            start,
+            pictures: inputs.num_outputs,
+            sampling: sampling(&inputs.sampler),
+            defaults: defaults.cloned().unwrap_or_default(),
             size: match inputs.aspect_ratio {
                 AspectRatio::MatchInput => Size::MatchReference,
                 AspectRatio::Ratio { width, height } => Size::Ratio { width, height },
@@ -189,6 +206,21 @@ impl Worker {
             inputs,
             upsampled,
         })
+    }
+
+    /// Fetches and decodes an input picture. That may take long: a stop does not wait for it.
+    async fn input_picture(
+        &self,
+        task: &Task,
+        image: &InputImage,
+        held: &Held,
+    ) -> Result<RgbImage, Halt> {
+        self.record(held).await?;
+        let picture = tokio::select! {
+            stop = held.stopped() => return Err(Halt::Stopped(stop)),
+            picture = self.service.reference_picture(task.project, &image.source) => picture,
+        };
+        picture.map_err(|error| Halt::failed(exit_code(&error), error.to_string()))
     }
 
     fn engine_of(&self, task: &Task) -> Result<Arc<dyn Engine>, Halt> {
@@ -284,6 +316,17 @@ impl Worker {
                 "a task was not given back; it is free when its lease ends"
             ),
         }
+    }
+}
+
+/// What the client said of the sampler, in the engine's words.
+fn sampling(inputs: &SamplerInputs) -> Sampling {
+    Sampling {
+        steps: inputs.steps,
+        guidance: inputs.guidance,
+        shift: inputs.shift,
+        true_cfg: inputs.true_cfg,
+        negative_prompt: inputs.negative_prompt.clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tintype_domain::{EventKind, ExitCode, TaskState, UnixMillis};
-use tintype_engine::{Engine, Error, Job, Picture, PreviewWish, Progress, ProgressSink, Reason};
+use tintype_engine::{Drawing, Engine, Error, Job, PreviewWish, Progress, ProgressSink, Reason};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -66,7 +66,7 @@ fn entered(state: TaskState) -> EventKind {
 }
 
 /// How long to wait before the engine is asked again; `None` if that is of no use.
-fn wait_after(result: &Result<Picture, Error>, backoff: Duration) -> Option<Duration> {
+fn wait_after(result: &Result<Drawing, Error>, backoff: Duration) -> Option<Duration> {
     match result {
         Err(Error::Unavailable(unavailable))
             if unavailable.reason != Reason::ShuttingDown && unavailable.reason.is_temporary() =>
@@ -86,7 +86,7 @@ impl Worker {
         engine: &dyn Engine,
         job: Job,
         held: &Held,
-    ) -> Result<Picture, Halt> {
+    ) -> Result<Drawing, Halt> {
         let patience = Instant::now() + self.config.patience;
         let mut backoff = self.config.poll;
         loop {
@@ -112,7 +112,7 @@ impl Worker {
         engine: &dyn Engine,
         job: Job,
         held: &Held,
-    ) -> Result<Result<Picture, Error>, Halt> {
+    ) -> Result<Result<Drawing, Error>, Halt> {
         let (sender, mut received) = mpsc::channel(PROGRESS_BACKLOG);
         let clock = self.service.clock();
         let (sketches, showing) = Sketches::line();
@@ -157,7 +157,7 @@ impl Worker {
         Ok(result)
     }
 
-    async fn conclude(&self, result: Result<Picture, Error>, held: &Held) -> Result<Picture, Halt> {
+    async fn conclude(&self, result: Result<Drawing, Error>, held: &Held) -> Result<Drawing, Halt> {
         let halt = match (result, held.why()) {
             // A picture that was finished all the same is not thrown away for a drain.
             (Ok(picture), None | Some(Stop::GiveBack)) => {

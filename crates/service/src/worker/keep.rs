@@ -1,4 +1,4 @@
-//! Postprocessing: encode the picture, keep its bytes, draw up its record.
+//! Postprocessing: encode a picture, keep its bytes, draw up its record.
 
 use std::io::Cursor;
 use std::panic::resume_unwind;
@@ -26,15 +26,22 @@ const WRITE_BACKOFF: [Duration; 3] = [
     Duration::from_secs(2),
 ];
 
+/// A picture and its place among those that were drawn.
+pub(super) struct Numbered {
+    pub index: u32,
+    pub picture: Picture,
+}
+
 impl Worker {
     /// Keeps a picture and returns its record, which is not in the task store yet.
     pub(super) async fn keep(
         &self,
         task: &Task,
         held: &Held,
-        picture: Picture,
+        numbered: Numbered,
         format: OutputFormat,
     ) -> Result<OutputFile, Halt> {
+        let Numbered { index, picture } = numbered;
         let bytes = match as_delivered(&picture, format) {
             Some(bytes) => bytes,
             None => encode(picture.image, format).await?,
@@ -44,7 +51,7 @@ impl Worker {
         let blob_key = BlobKey::Output {
             task: held.task,
             epoch: held.epoch,
-            index: 0,
+            index,
         };
         let blob_key = blob_key.to_string();
         self.write(&blob_key, &bytes).await.map_err(|error| {
@@ -59,7 +66,7 @@ impl Worker {
         let mut rng = service.rng();
         Ok(OutputFile {
             id: FileId::random(&mut *rng),
-            name: format!("0.{}", format.extension()),
+            name: format!("{index}.{}", format.extension()),
             content_type: format.content_type().to_owned(),
             parent_id: task.output_folder.clone(),
             size_bytes: bytes.len() as u64,

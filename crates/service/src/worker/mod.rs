@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tintype_domain::{Task, ToolSlug, UnixMillis, WorkerId};
-use tintype_engine::Engine;
+use tintype_engine::{Engine, Sampling};
 use tintype_store::Claim;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -74,6 +74,8 @@ pub struct WorkerConfig {
     pub patience: Duration,
     /// How long a drain waits for running tasks to come to a stop.
     pub drain_timeout: Duration,
+    /// How the sampler runs for a tool where the request does not say.
+    pub tool_defaults: HashMap<ToolSlug, Sampling>,
 }
 
 impl WorkerConfig {
@@ -87,6 +89,7 @@ impl WorkerConfig {
             max_attempts: MAX_ATTEMPTS,
             patience: PATIENCE,
             drain_timeout: DRAIN_TIMEOUT,
+            tool_defaults: HashMap::new(),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::fmt;
 use image::RgbImage;
 use tintype_catalog::Inputs;
 use tintype_domain::ExitCode;
-use tintype_engine::{Moderated, Stage};
-use tintype_moderation::{Tolerance, Unjudged};
+use tintype_engine::{Moderated, Picture, Stage};
+use tintype_moderation::{Category, Tolerance, Unjudged};
 
 use super::Worker;
 use super::attempt::Halt;
@@ -28,6 +28,13 @@ impl Subject {
         match self {
             Self::Prompt | Self::Rewriting | Self::InputImage => Stage::Request,
             Self::Picture => Stage::Content,
+        }
+    }
+
+    fn moderated(self, category: Category) -> Moderated {
+        Moderated {
+            stage: self.stage(),
+            category: Some(category.name().to_owned()),
         }
     }
 }
@@ -132,20 +139,41 @@ impl Worker {
         follow(verdict, Subject::InputImage, remarks)
     }
 
-    /// Judges what was drawn, before a byte of it is kept. Nobody waits long for it: judges are
-    /// bounded in time, so a drain does not throw the picture away.
-    pub(super) async fn moderate_output(
+    /// Judges what was drawn, each picture by itself, before a byte of it is kept; returns those that
+    /// are let through with their places. Nobody waits long for it: judges are bounded in time, so a
+    /// drain does not throw the pictures away.
+    ///
+    /// Of several pictures those that are not let through are withheld, with a remark; if none is
+    /// left the task ends as a single picture's would.
+    pub(super) async fn moderate_outputs(
         &self,
-        picture: &RgbImage,
+        pictures: Vec<Picture>,
         inputs: &Inputs,
         remarks: &mut Remarks,
-    ) -> Result<(), Halt> {
+    ) -> Result<Vec<(u32, Picture)>, Halt> {
         let moderation = &self.service.moderation;
-        if !moderation.judges_pictures() {
-            return Ok(());
+        let (mut kept, mut withheld) = (Vec::new(), Vec::new());
+        for (index, picture) in (0..).zip(pictures) {
+            if moderation.judges_pictures() {
+                let tolerance = tolerance(inputs);
+                match moderation.judge_picture(&picture.image, tolerance).await {
+                    Verdict::Moderated(category) => {
+                        withheld.push((index, Subject::Picture.moderated(category)));
+                        continue;
+                    }
+                    verdict => follow(verdict, Subject::Picture, remarks)?,
+                }
+            }
+            kept.push((index, picture));
         }
-        let verdict = moderation.judge_picture(picture, tolerance(inputs)).await;
-        follow(verdict, Subject::Picture, remarks)
+        match withheld.first() {
+            Some((_, moderated)) if kept.is_empty() => return Err(Halt::moderated(moderated)),
+            _ => {}
+        }
+        for (index, moderated) in withheld {
+            remarks.add(format!("Picture {index} was withheld. {moderated}."));
+        }
+        Ok(kept)
     }
 }
 
@@ -171,10 +199,7 @@ fn follow(verdict: Verdict, subject: Subject, remarks: &mut Remarks) -> Result<(
                 called(&why)
             ),
         )),
-        Verdict::Moderated(category) => Err(Halt::moderated(&Moderated {
-            stage: subject.stage(),
-            category: Some(category.name().to_owned()),
-        })),
+        Verdict::Moderated(category) => Err(Halt::moderated(&subject.moderated(category))),
     }
 }
 

@@ -118,7 +118,7 @@ impl Worker {
 fn wish(inputs: &Inputs) -> Wish {
     Wish {
         prompt: inputs.prompt.clone(),
-        purpose: match inputs.image {
+        purpose: match inputs.images.iter().find(|image| !image.starts) {
             Some(_) => Purpose::Edit,
             None => Purpose::Picture,
         },

@@ -25,7 +25,7 @@ async fn run_upload(bench: &Bench, name: &str, bytes: Vec<u8>) -> Task {
 /// The sides of the picture that the engine was given last.
 fn seen(bench: &Bench) -> Option<(u32, u32)> {
     let job = bench.engine.jobs().pop()?;
-    job.reference.map(|picture| picture.dimensions())
+    job.references.first().map(|picture| picture.dimensions())
 }
 
 fn assert_failed(task: &Task, reason: &str) {

@@ -130,6 +130,7 @@ impl World {
             });
             Outcome::Succeeded {
                 outputs: vec![output],
+                withheld: 0,
                 maker: None,
                 debug_error: String::new(),
             }

@@ -36,7 +36,7 @@ async fn the_documented_edit_runs_to_its_end() {
         (Size::MatchReference, SizeTable::Kontext)
     );
     assert_eq!(
-        job.reference.as_ref().map(|picture| picture.dimensions()),
+        job.references.first().map(|picture| picture.dimensions()),
         Some((1024, 768))
     );
     assert!(job.resize_reference);
@@ -158,7 +158,7 @@ async fn parameters_reach_the_engine() {
         }
     );
     assert_eq!(job.size_table, SizeTable::Pro);
-    assert!(job.reference.is_none());
+    assert!(job.references.is_empty());
     let bytes = bench.blob(&task.outputs[0].blob_key).await;
     let decoded = image::load_from_memory_with_format(&bytes, ImageFormat::Png).expect("a PNG");
     assert_eq!(

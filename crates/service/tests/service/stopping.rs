@@ -114,7 +114,7 @@ impl Engine for DeafEngine {
         _job: tintype_engine::Job,
         progress: tintype_engine::ProgressSink,
         _cancellation: tintype_engine::Cancellation,
-    ) -> Result<tintype_engine::Picture, tintype_engine::Error> {
+    ) -> Result<tintype_engine::Drawing, tintype_engine::Error> {
         progress(tintype_engine::Progress::Started);
         self.0.notified().await;
         Err(tintype_engine::Error::Cancelled)

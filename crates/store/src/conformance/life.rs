@@ -26,6 +26,7 @@ pub(super) async fn a_life_in_full_leaves_every_event_and_time(bench: &Bench) {
     let output = output(&task);
     let outcome = Outcome::Succeeded {
         outputs: vec![output.clone()],
+        withheld: 0,
         maker: Some(maker()),
         debug_error: "promptUpsampling is not done yet".to_owned(),
     };
@@ -196,6 +197,7 @@ pub(super) async fn a_completion_with_a_taken_address_is_refused_whole(bench: &B
     let output = output(&first);
     let outcome = Outcome::Succeeded {
         outputs: vec![output],
+        withheld: 0,
         maker: None,
         debug_error: String::new(),
     };

@@ -144,6 +144,7 @@ pub(super) async fn an_end_that_is_refused_is_not_reported(bench: &Bench) {
     let twins = vec![output(&task); 2];
     let outcome = Outcome::Succeeded {
         outputs: twins,
+        withheld: 0,
         maker: None,
         debug_error: String::new(),
     };

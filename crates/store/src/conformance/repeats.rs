@@ -125,7 +125,7 @@ pub(super) async fn the_file_of_a_request_is_recorded_with_its_task(bench: &Benc
     };
     let submit = async |name| {
         let task = NewTask {
-            upload: Some(file(name)),
+            uploads: vec![file(name)],
             idempotency: Some(idempotency("key", 1, START)),
             ..new_task(bench.project)
         };

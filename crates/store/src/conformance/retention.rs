@@ -49,6 +49,7 @@ impl Bench {
         };
         let outcome = Outcome::Succeeded {
             outputs: vec![output],
+            withheld: 0,
             maker: None,
             debug_error: String::new(),
         };

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use tintype_domain::fairness::{Tags, Turn, USUAL_COST_MS};
-use tintype_domain::{Account, Price, Priced, ProjectId, Refusal, ToolSlug};
+use tintype_domain::{Account, NewTask, Price, Priced, ProjectId, Refusal, ToolSlug};
 
 use super::batch::Batch;
 use super::job::Place;
@@ -24,6 +24,8 @@ pub(super) struct Standing {
 /// A project that may queue a task.
 pub(super) struct Applicant {
     project: ProjectId,
+    pictures: u32,
+    /// Of all pictures that the task asks for.
     pub(super) price_micros: i64,
 }
 
@@ -56,22 +58,24 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     })
 }
 
-/// Looks whether a project may queue a run of a tool. Nothing is changed.
+/// Looks whether a project may queue a task. Nothing is changed.
 pub(super) fn admit(
     batch: &Batch<'_>,
-    project: ProjectId,
-    tool: &ToolSlug,
+    task: &NewTask,
 ) -> Result<Result<Applicant, Refusal>, Error> {
+    let (project, tool, pictures) = (task.project, &task.tool, task.pictures);
     let of = (project, tool.clone());
     let price_micros = batch
         .prices
-        .look(&of, || price(batch, project, tool), |price| *price)?;
+        .look(&of, || price(batch, project, tool), |price| *price)?
+        .saturating_mul(pictures.into());
     let admit = |standing: &Standing| standing.account.admit(price_micros);
     let admitted = batch
         .accounts
         .look(&project, || load(batch, project), admit)?;
     Ok(admitted.map(|()| Applicant {
         project,
+        pictures,
         price_micros,
     }))
 }
@@ -159,7 +163,9 @@ impl Applicant {
             let turn = Turn {
                 virtual_time,
                 last_finish: standing.finish_tag,
-                cost_ms: mean_ms.unwrap_or(USUAL_COST_MS),
+                cost_ms: mean_ms
+                    .unwrap_or(USUAL_COST_MS)
+                    .saturating_mul(self.pictures.into()),
                 weight: account.weight,
             };
             let Tags { start, finish } = turn.tags();

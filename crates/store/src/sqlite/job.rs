@@ -220,8 +220,9 @@ impl Job {
 
     /// What was reserved is given back, and a success is paid for. A final state is entered once.
     fn settle(&mut self, batch: &Batch<'_>) -> Result<(), Error> {
-        let succeeded = self.exit_code == Some(ExitCode::SUCCESS);
-        self.cost_micros = if succeeded { self.price_micros } else { 0 };
+        if self.exit_code != Some(ExitCode::SUCCESS) {
+            self.cost_micros = 0;
+        }
         let settlement = Settlement {
             project: self.project,
             price_micros: self.price_micros,
@@ -237,14 +238,19 @@ impl Job {
         outcome: Outcome,
         now: UnixMillis,
     ) -> Result<(), Error> {
+        let mut pictures = 1;
         match outcome {
             Outcome::Cancelled => return self.enter(batch, TaskState::Cancelled, now),
             Outcome::Succeeded {
                 outputs: files,
+                withheld,
                 maker,
                 debug_error,
             } => {
                 outputs::insert(batch, self.task, &files)?;
+                let withheld = i64::from(withheld);
+                pictures = (files.len() as i64 + withheld).max(1);
+                self.cost_micros = self.price_micros - self.price_micros / pictures * withheld;
                 self.maker = maker;
                 self.exit_code = Some(ExitCode::SUCCESS);
                 self.debug_error = debug_error;
@@ -268,7 +274,7 @@ impl Job {
                 .times
                 .accepted
                 .map_or(0, |accepted| ended.0 - accepted.0);
-            tool_stats::count_end(batch, &self.tool, exit_code, duration_ms)?;
+            tool_stats::count_end(batch, &self.tool, exit_code, duration_ms / pictures)?;
         }
         let last_states = [
             TaskState::Ended,

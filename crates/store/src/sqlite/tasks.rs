@@ -34,7 +34,7 @@ pub(super) fn submit(
     {
         return Ok(known);
     }
-    let applicant = match accounts::admit(batch, task.project, &task.tool)? {
+    let applicant = match accounts::admit(batch, &task)? {
         Ok(applicant) => applicant,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -48,7 +48,7 @@ pub(super) fn submit(
         price_micros,
     };
     let times = Job::insert(batch, entry, now)?;
-    if let Some(upload) = &task.upload {
+    for upload in &task.uploads {
         registry::add_file(batch, upload)?;
     }
     if let Some(idempotency) = &task.idempotency {
