@@ -13,6 +13,8 @@
 pub mod config;
 mod container;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generated;
 pub mod layers;
 mod meter;
@@ -187,6 +189,7 @@ pub struct FileView<'a> {
 enum Bytes {
     Mapped(MappedFile),
     Embedded(&'static [u8]),
+    Owned(Vec<u8>),
 }
 
 impl Bytes {
@@ -194,6 +197,7 @@ impl Bytes {
         match self {
             Bytes::Mapped(file) => file,
             Bytes::Embedded(bytes) => bytes,
+            Bytes::Owned(bytes) => bytes,
         }
     }
 
@@ -255,6 +259,14 @@ impl Weights {
             .collect();
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         Self::from_files(names.join(", "), files)
+    }
+
+    /// The same over a file in memory.
+    fn from_owned(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
+        Self::from_files(
+            name.to_owned(),
+            vec![(name.to_owned(), Bytes::Owned(bytes))],
+        )
     }
 
     fn from_files(component: String, files: Vec<(String, Bytes)>) -> Result<Self, Error> {

@@ -9,6 +9,7 @@ use tintype_compute::Tensor;
 use super::{Error, Weights};
 
 mod gguf;
+mod hostile;
 
 fn write(path: &Path, tensors: &[(&str, Dtype, &[usize], Vec<u8>)]) {
     let views = tensors.iter().map(|(name, dtype, shape, bytes)| {

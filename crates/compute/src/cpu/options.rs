@@ -23,7 +23,9 @@ pub struct CpuOptions {
 /// How packed weights are kept in memory. Sums are f32 in every case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WeightFormat {
-    /// Every value as it came: as bf16 where bf16 holds all values of a weight exactly, else as f32.
+    /// Every value as it came: as bf16 where bf16 holds all values of a weight exactly; in the file's
+    /// encoding if that is f16, eight-bit floats or blocks; else as f32. On AMX, the latter are multiplied
+    /// by the AVX-512 kernels: tiles would round them.
     #[default]
     Exact,
     /// Rounded to bf16: half the memory of f32.

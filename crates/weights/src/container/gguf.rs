@@ -82,7 +82,9 @@ fn count(reading: &mut Reading<'_>, what: &str, least: u64) -> Result<u64, Strin
     let count = reading.u64()?;
     match count.checked_mul(least) {
         Some(bytes) if bytes <= reading.left() as u64 => Ok(count),
-        _ => Err(format!("it claims {count} {what}, more than fit into it")),
+        _ => Err(format!(
+            "it claims {count} {what}, more than fit into it; fetch it again if it should be whole"
+        )),
     }
 }
 
