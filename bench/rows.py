@@ -39,6 +39,10 @@ def block(kind, image=1024):
     return {"what": "block", "geometry": "flux1", "kind": kind, "tokens_image": image, "tokens_text": 512}
 
 
+def language(part):
+    return {"what": "language", "geometry": "qwen3-0.6b", "part": part, "tokens": 256}
+
+
 STEP = {
     "what": "step",
     "geometry": "flux1",
@@ -90,6 +94,10 @@ ROWS = [
         peers=(), threads=(1, 2), gigabytes=2, small=SMALL),
     Row("step-threads", "one step, 2 threads against 1", STEP, (SCALES,),
         peers=(), threads=(1, 2), gigabytes=11, small=SMALLEST),
+    Row("language-prompt", "Qwen3-0.6B, a prompt of 256 tokens", language("prompt"), (Goal("stated"),),
+        gigabytes=8, small={"tokens": 32}),
+    Row("language-word", "Qwen3-0.6B, one word after it", language("word"), (Goal("stated"),),
+        gigabytes=8, small={"tokens": 32}),
     Row("nano", "nano, prompt to PNG, 16 steps, 1:1", {"what": "nano", "steps": 16},
         (Goal("stated"),), peers=()),
 ]

@@ -18,6 +18,7 @@ from torch import nn
 TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 FLUX1 = {"num_attention_heads": 24, "attention_head_dim": 128}
 HIDDEN = 24 * 128
+QWEN3 = {"qwen3-0.6b": (1024, 3072, 28, 16), "qwen3-1.7b": (2048, 6144, 28, 16), "qwen3-4b": (2560, 9728, 36, 32)}
 POOL = 1_048_573  # A prime, so that no row of a matrix is as another one.
 
 
@@ -188,6 +189,43 @@ def text_encoder(case):
     return lambda: model(ids)
 
 
+def language(case):
+    from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
+    from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
+
+    hidden, feed_forward, blocks, heads = QWEN3[case["geometry"]]
+    config = Qwen3Config(
+        vocab_size=151_936,
+        hidden_size=hidden,
+        intermediate_size=feed_forward,
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        num_key_value_heads=8,
+        head_dim=128,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+    )
+    model = Weights().model(lambda: Qwen3ForCausalLM(config))
+    # No parameter: it would be left as it came.
+    model.model.rotary_emb = Qwen3RotaryEmbedding(config)
+    tokens = case["tokens"]
+    prompt = (torch.arange(tokens) * 7919 % config.vocab_size).unsqueeze(0)
+
+    def read(ids, cache):
+        return model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+
+    if case["part"] == "prompt":
+        return lambda: read(prompt, DynamicCache(config=config))
+    cache = DynamicCache(config=config)
+    read(prompt, cache)
+
+    def word():
+        read(prompt[:, :1], cache)
+        cache.crop(-1)
+
+    return word
+
+
 CASES = {
     "linear": linear,
     "conv": conv,
@@ -196,6 +234,7 @@ CASES = {
     "step": step,
     "vae-decode": vae_decode,
     "text-encoder": text_encoder,
+    "language": language,
 }
 
 if __name__ == "__main__":
