@@ -267,3 +267,23 @@ fn logs_show_no_texts() {
         "{shown}"
     );
 }
+
+#[test]
+fn packed_layers_come_back_from_their_cache() {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    for case in ["tied", "untied"] {
+        let plain = ask(&mut open(&folder(case)), "two stars", options(warm(4), 20));
+        let kept = OpenOptions {
+            packed_cache: Some(cache.path().to_owned()),
+            context_tokens: 400,
+        };
+        for _ in 0..2 {
+            let device = Arc::new(CpuDevice::new(1));
+            let mut model = LanguageModel::open(&folder(case), device, &kept).expect("opens");
+            let reply = ask(&mut model, "two stars", options(warm(4), 20));
+            assert_eq!(reply, plain, "{case}");
+        }
+    }
+    let files = fs::read_dir(cache.path()).expect("is there").count();
+    assert!(files >= 2, "{files} files");
+}
