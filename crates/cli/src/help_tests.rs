@@ -18,6 +18,8 @@ fn help_reads_as_published() {
         &["tidy"],
         &["doctor"],
         &["moderation", "check"],
+        &["lora", "list"],
+        &["lora", "inspect"],
         &["bench"],
         &["bench", "api"],
         &["bench", "block"],

@@ -16,6 +16,8 @@ mod engine_states;
 mod generate;
 mod greeting;
 mod logs;
+mod lora_command;
+mod lora_settings;
 mod memory;
 mod models;
 mod moderation;
@@ -69,6 +71,9 @@ enum Command {
     /// See what moderation makes of a prompt.
     #[command(subcommand)]
     Moderation(moderation_command::ModerationCommand),
+    /// See which LoRAs there are, and what they are.
+    #[command(subcommand)]
+    Lora(lora_command::LoraCommand),
     /// Measure what the service costs on this machine, and how fast it computes.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -87,6 +92,7 @@ fn main() -> ExitCode {
         Command::Tidy(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Moderation(command) => command.run(),
+        Command::Lora(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Webhook(command) => command.run(),
     };

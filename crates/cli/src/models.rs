@@ -1,13 +1,15 @@
 //! Which engine draws for which tool, with which model. Tools that name the same share it.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, bail};
 use tintype_catalog::Catalog;
+use tintype_domain::ToolSlug;
 use tintype_engine::native::{DeviceOptions, ModelSource, NativeEngine};
-use tintype_engine::{AbsentEngine, Breaker, Chain, Engine, Link};
+use tintype_engine::{AbsentEngine, Breaker, Chain, Engine, Link, LoraWish};
 use tintype_service::worker::Engines;
 
 use crate::engine_states::StateFile;
@@ -21,6 +23,7 @@ pub const BUNDLED: &str = "nano";
 pub struct Models {
     engines: Engines,
     descriptions: Vec<String>,
+    tool_loras: HashMap<ToolSlug, Vec<LoraWish>>,
 }
 
 impl Models {
@@ -38,6 +41,7 @@ impl Models {
         }
         Ok(Self {
             engines,
+            tool_loras: settings.tool_loras()?,
             descriptions: opening.members.iter().map(Member::description).collect(),
         })
     }
@@ -45,6 +49,11 @@ impl Models {
     /// Which engine draws for which tool.
     pub fn engines(&self) -> &Engines {
         &self.engines
+    }
+
+    /// The LoRAs that tools have by themselves.
+    pub fn tool_loras(&self) -> &HashMap<ToolSlug, Vec<LoraWish>> {
+        &self.tool_loras
     }
 
     /// The models in words, for people.
@@ -186,6 +195,7 @@ impl<'a> Opening<'a> {
 fn open_local(name: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Engine>> {
     let options = DeviceOptions {
         threads: settings.threads.unwrap_or(0),
+        lora_folder: Some(settings.models.lora_folder(&settings.data)),
         ..settings.compute.device_options()?
     };
     let Ok(source) = name.parse::<ModelSource>();

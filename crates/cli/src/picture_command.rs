@@ -12,12 +12,12 @@ use rand::Rng;
 use serde_json::json;
 use tintype_engine::native::{DeviceKind, DeviceOptions, Dtype, ModelSource, NativeEngine};
 use tintype_engine::{
-    Cancellation, Drawing, Engine, Job, Picture, Progress, ProgressSink, Sampling, Size,
+    Cancellation, Drawing, Engine, Job, LoraWish, Picture, Progress, ProgressSink, Sampling, Size,
     StartPicture,
 };
 
 use crate::compute_settings::ComputeSettings;
-use crate::picture_file;
+use crate::{lora_settings, picture_file};
 
 /// Pictures of one run at most: all of them are in memory at once.
 const MAX_PICTURES: i64 = 16;
@@ -68,6 +68,10 @@ pub struct PictureArguments {
     /// Tokens of the prompt that the T5 encoder reads, at most 512 [default: the model's own].
     #[arg(long, value_name = "TOKENS")]
     max_sequence_length: Option<u32>,
+    /// A LoRA, and how much of it if not 1: its name in the folder `loras` of the data folder, or a
+    /// file; may be given several times. `tintype lora list` shows the names.
+    #[arg(long, value_name = "NAME|FILE[:WEIGHT]", value_parser = lora_settings::parse_argument)]
+    lora: Vec<LoraWish>,
     /// What weights are held in. With bf16 weights and noise are rounded to bf16; the arithmetic
     /// is done in f32 for now, so it saves neither time nor memory yet.
     #[arg(long, value_enum, default_value_t = DtypeName::F32)]
@@ -183,6 +187,7 @@ impl PictureArguments {
                 DtypeName::F32 => Dtype::F32,
                 DtypeName::Bf16 => Dtype::Bf16,
             },
+            lora_folder: Some(lora_settings::folder_from_environment()?),
             ..ComputeSettings::from_environment()?.device_options()?
         };
         NativeEngine::start(source, options).context("the model cannot be opened")
@@ -205,6 +210,7 @@ impl PictureArguments {
                 negative_prompt: self.negative_prompt.clone(),
             },
             max_sequence_length: self.max_sequence_length,
+            loras: Some(self.lora.clone()),
             ..Job::new(task.prompt, seed)
         }
     }

@@ -210,7 +210,10 @@ fn spawn_worker(service: &Arc<Service>, models: &Models) -> WorkerHandle {
     Worker::spawn(
         service.clone(),
         models.engines().clone(),
-        WorkerConfig::new(id),
+        WorkerConfig {
+            tool_loras: models.tool_loras().clone(),
+            ..WorkerConfig::new(id)
+        },
     )
 }
 

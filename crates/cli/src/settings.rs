@@ -1,7 +1,7 @@
 //! What an operator decides: built-in values, then the configuration file, then the environment
 //! (`TINTYPE_…`), then flags. The later one wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,13 +13,14 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use tintype_catalog::Catalog;
 use tintype_domain::ToolSlug;
-use tintype_engine::bfl;
+use tintype_engine::{LoraWish, bfl};
 use tintype_server::Limits;
 use tintype_service::{AllowedTargets, GuardConfig, Networks, ServiceConfig};
 use url::Url;
 
 use crate::compute_settings::ComputeSettings;
 use crate::engine_settings::{BflSettings, EngineName, EngineOrder};
+use crate::lora_settings::{self, ModelsSettings};
 use crate::moderation::ModerationSettings;
 use crate::retention::RetentionSettings;
 
@@ -66,6 +67,8 @@ pub struct Settings {
     pub moderation: ModerationSettings,
     /// How the engine computes.
     pub compute: ComputeSettings,
+    /// Where what belongs to models lies.
+    pub models: ModelsSettings,
 }
 
 /// What may differ from tool to tool.
@@ -76,6 +79,8 @@ pub struct ToolSettings {
     pub model: Option<String>,
     /// The engines that draw, in the order in which they are asked.
     pub engine: Option<EngineOrder>,
+    /// LoRAs of its pictures, unless a request names others: `NAME` or `NAME:WEIGHT`.
+    pub loras: Vec<String>,
 }
 
 /// Where a tool's pictures come from.
@@ -135,6 +140,7 @@ impl Default for Settings {
             bfl: BflSettings::default(),
             moderation: ModerationSettings::default(),
             compute: ComputeSettings::default(),
+            models: ModelsSettings::default(),
         }
     }
 }
@@ -265,6 +271,7 @@ impl Settings {
             order
                 .map_or(Ok(()), EngineOrder::check)
                 .context(name.clone())?;
+            lora_settings::wishes(&tool.loras).context(name.clone())?;
         }
         self.compute.device_options()?;
         self.bfl.check()
@@ -284,6 +291,17 @@ impl Settings {
             EngineName::Bfl => Source::Bfl,
         };
         order.0.iter().map(source).collect()
+    }
+
+    /// The LoRAs of each tool that has some.
+    ///
+    /// # Errors
+    /// One that is no name with a weight.
+    pub fn tool_loras(&self) -> anyhow::Result<HashMap<ToolSlug, Vec<LoraWish>>> {
+        let own = self.tools.iter().filter(|(_, own)| !own.loras.is_empty());
+        own.filter_map(|(name, own)| Some((slug(name)?, lora_settings::wishes(&own.loras))))
+            .map(|(slug, wishes)| Ok((slug, wishes?)))
+            .collect()
     }
 
     /// What the service needs to know.

@@ -97,6 +97,64 @@ fn generate_draws_and_reports_and_the_seed_repeats() {
 }
 
 #[test]
+fn loras_are_named_or_given_as_files_and_unknown_ones_are_told_their_neighbours() {
+    let folder = folder();
+    let model = model("schnell");
+    let golden = Path::new(&model).join("../../lora/schnell");
+    let loras = folder.path().join("loras");
+    std::fs::create_dir(&loras).expect("a folder");
+    std::fs::copy(
+        golden.join("kohya.safetensors"),
+        loras.join("style.safetensors"),
+    )
+    .expect("a file");
+    let draw = |output: &str, loras: &[&str]| {
+        let fixed = [
+            "generate", "a star", "--model", &model, "--seed", "1", "--steps", "2", "--width",
+            "32", "--height", "24", "-o", output,
+        ];
+        Command::new(env!("CARGO_BIN_EXE_tintype"))
+            .args(fixed)
+            .args(loras.iter().flat_map(|lora| ["--lora", *lora]))
+            .current_dir(&folder)
+            .env("TINTYPE_DATA", folder.path())
+            .output()
+            .expect("the binary runs")
+    };
+    let file = golden.join("kohya.safetensors").display().to_string();
+    for (output, loras) in [
+        ("plain.png", &[][..]),
+        ("zero.png", &["style:0"]),
+        ("name.png", &["style:0.7"]),
+        ("file.png", &[&format!("{file}:0.7")]),
+        ("two.png", &["style:0.7", &format!("{file}:-0.2")]),
+    ] {
+        let drawn = draw(output, loras);
+        let stderr = String::from_utf8_lossy(&drawn.stderr);
+        assert!(drawn.status.success(), "{output}: {stderr}");
+    }
+    let picture = |name| picture(&folder, name);
+    assert!(picture("zero.png") == picture("plain.png"));
+    assert!(picture("name.png") != picture("plain.png"));
+    assert!(picture("name.png") == picture("file.png"));
+    assert!(picture("two.png") != picture("name.png"));
+    let refused = draw("none.png", &["stile"]);
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        stderr.contains("there is no LoRA stile; near it are style"),
+        "{stderr}"
+    );
+    let outside = draw("none.png", &["style:99"]);
+    let stderr = String::from_utf8_lossy(&outside.stderr);
+    assert!(stderr.contains("between -20 and 20"), "{stderr}");
+    let list = printed(&folder, &["lora", "list", "--data", "."]);
+    assert!(
+        list.contains("style  3 to 5  23 + 12 of CLIP  tintype, portrait"),
+        "{list}"
+    );
+}
+
+#[test]
 fn the_output_has_a_name_of_its_own_and_jpeg_goes_by_the_ending() {
     let folder = folder();
     let model = model("schnell");

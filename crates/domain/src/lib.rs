@@ -10,6 +10,7 @@ pub mod fairness;
 pub mod file;
 pub mod id;
 pub mod idempotency;
+pub mod lora;
 pub mod money;
 pub mod project;
 pub mod task;
@@ -25,6 +26,7 @@ pub use id::{
     random_directory,
 };
 pub use idempotency::{Fingerprint, Idempotency, IdempotencyKey, KeyError};
+pub use lora::{LoraChoice, LoraError, LoraName, MAX_LORA_WEIGHT, MAX_LORAS};
 pub use project::{AuthKind, Project};
 pub use task::{
     Event, EventKind, ExitCode, Maker, NewTask, Outcome, Stage, Task, TaskRef, TaskState,

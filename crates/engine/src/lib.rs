@@ -9,6 +9,7 @@ mod breaker;
 mod cancellation;
 mod chain;
 mod error;
+mod loras;
 #[cfg(feature = "native")]
 pub mod native;
 mod receipt;
@@ -26,6 +27,7 @@ pub use breaker::{Breaker, BreakerChange, BreakerObserver, BreakerState, Pass};
 pub use cancellation::Cancellation;
 pub use chain::{AbsentEngine, Chain, Link};
 pub use error::{Error, Moderated, Reason, Stage, Unavailable};
+pub use loras::{LoraSource, LoraWish};
 pub use receipt::Receipt;
 
 /// Which table of sizes an aspect ratio is looked up in (see `tintype_flux::size`).
@@ -87,6 +89,10 @@ pub struct Job {
     pub defaults: Sampling,
     /// T5 tokens at most.
     pub max_sequence_length: Option<u32>,
+    /// LoRAs that were asked for; `None`: those of `default_loras`.
+    pub loras: Option<Vec<LoraWish>>,
+    /// LoRAs of the tool, for engines that have LoRAs.
+    pub default_loras: Vec<LoraWish>,
     /// The tool that it is for, `owner/model`: engines that have several models choose by it.
     pub tool: Option<String>,
     /// 0 lets the least through, 6 the most. For engines that moderate by themselves.
@@ -117,6 +123,8 @@ impl Job {
             sampling: Sampling::default(),
             defaults: Sampling::default(),
             max_sequence_length: None,
+            loras: None,
+            default_loras: Vec::new(),
             tool: None,
             safety_tolerance: None,
             prompt_upsampling: false,

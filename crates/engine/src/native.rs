@@ -11,6 +11,7 @@
 mod error;
 mod host;
 mod line;
+mod loras;
 pub mod memory;
 mod model;
 mod options;
@@ -32,9 +33,11 @@ use line::{Asker, Commission, Order, Wish};
 use model::Model;
 
 pub use tintype_compute::{Isa, WeightFormat};
+pub use tintype_flux::lora::Summary as LoraSummary;
 
 pub use error::StartError;
 pub use host::Host;
+pub use loras::names_in as lora_names;
 pub use memory::{Memory, MemoryLimit, MemoryProbe};
 pub use options::{DeviceKind, DeviceOptions, Dtype, ModelSource};
 pub use plan::ModelPlan;
@@ -124,6 +127,8 @@ impl Engine for NativeEngine {
         cancellation: Cancellation,
     ) -> Result<Drawing, Error> {
         let previews = job.previews.clone();
+        let loras = job.loras.clone();
+        let loras = loras.unwrap_or_else(|| job.default_loras.clone());
         let wish = self.wish(job)?;
         let (reply, answer) = oneshot::channel();
         let in_hand = Arc::new(AtomicBool::new(false));
@@ -131,6 +136,7 @@ impl Engine for NativeEngine {
         let commission = Commission {
             model: self.model.clone(),
             wish,
+            loras,
             progress,
             previews,
             asker: Arc::new(asker),

@@ -24,7 +24,7 @@ pub(crate) struct AdaptedLinear {
 }
 
 /// What a layer is, before it is loaded: all that an adapter has to know of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Target {
     /// diffusers' names of the layers that it consists of, in the order of their outputs.
     pub names: Vec<String>,

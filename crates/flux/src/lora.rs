@@ -69,6 +69,8 @@ pub enum Error {
 pub struct Lora {
     name: String,
     id: u64,
+    /// What it was opened for.
+    targets: Targets,
     /// By [`Target::key`].
     parts: HashMap<String, Arc<LowRank>>,
     changes_text: bool,
@@ -85,7 +87,7 @@ pub struct Applied {
 }
 
 /// The layers of a model that LoRAs are applied to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Targets {
     transformer: Vec<Target>,
     clip: Vec<Target>,
@@ -116,9 +118,26 @@ impl Lora {
             name: stem.to_string_lossy().into_owned(),
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             changes_text: targets.clip.iter().any(is_clip),
+            targets: targets.clone(),
             parts: packed.parts,
             bytes: packed.bytes,
         })
+    }
+
+    /// The same for a transformer alone, for measurements.
+    ///
+    /// # Errors
+    /// [`Error`] for the first tensor that does not fit.
+    pub fn open_for_transformer(
+        path: &Path,
+        config: &TransformerConfig,
+        device: &dyn Device,
+    ) -> Result<Self, Error> {
+        let targets = Targets {
+            transformer: mmdit::targets(config),
+            clip: Vec::new(),
+        };
+        Self::open(path, &targets, device)
     }
 
     /// The file's name without its ending.
@@ -134,6 +153,11 @@ impl Lora {
     /// Layers that it changes; queries, keys and values count as one.
     pub fn layers(&self) -> usize {
         self.parts.len()
+    }
+
+    /// Whether it was opened for a model of these layers.
+    pub(crate) fn is_for(&self, targets: &Targets) -> bool {
+        self.targets == *targets
     }
 
     /// What it has for the layer of this [`Target::key`].

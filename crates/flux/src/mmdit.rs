@@ -152,7 +152,7 @@ impl Mmdit {
     }
 
     /// The same model with these adapters, and none that it had.
-    pub(crate) fn adapted(&self, loras: &[Applied]) -> Self {
+    pub fn adapted(&self, loras: &[Applied]) -> Self {
         let mut adapted = self.clone();
         adapted.layers_mut().for_each(|layer| layer.adapt(loras));
         adapted

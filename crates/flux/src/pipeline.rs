@@ -329,6 +329,12 @@ impl Pipeline {
         Lora::open(path, &self.lora_targets, &*self.device)
     }
 
+    /// Whether a LoRA that was opened by a pipeline on the same device fits this model, too: models of
+    /// one geometry share them.
+    pub fn takes_lora(&self, lora: &Lora) -> bool {
+        lora.is_for(&self.lora_targets)
+    }
+
     /// The model's own defaults.
     pub fn settings(&self) -> &Settings {
         &self.settings

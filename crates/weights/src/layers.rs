@@ -13,7 +13,7 @@ pub struct Loader<'a> {
 }
 
 /// Input and output width of a linear layer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width {
     /// Features in.
     pub input: usize,

@@ -127,6 +127,9 @@ fn not_offered(job: &Job, model: Model) -> Option<String> {
         "draws from the prompt alone with this tool: leave the input picture out"
     } else if job.sampling.negative_prompt.is_some() || job.sampling.true_cfg.is_some() {
         "knows no negative prompt: leave it and its scale out"
+    } else if job.loras.as_ref().is_some_and(|loras| !loras.is_empty()) {
+        // A finetune of the provider is another thing: it is trained there and has an id there.
+        "applies no LoRAs: leave them out; only this server's own models can"
     } else if job.references.len() > MAX_INPUT_IMAGES {
         "takes at most four input pictures"
     } else {

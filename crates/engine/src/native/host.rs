@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 use super::line::Order;
+use super::loras::LoraShelf;
 use super::memory::{self, MemoryProbe};
 use super::model::Model;
 use super::residents::Residents;
@@ -108,8 +109,9 @@ impl Host {
             Ok(device) => {
                 // Nobody listens only if the host itself is gone: then there is nothing to do.
                 if opened.send(Ok(())).is_ok() {
+                    let loras = LoraShelf::new(options.lora_folder.clone());
                     let residents = Residents::new(device, options, probe);
-                    Worker::new(residents, orders, stop).work();
+                    Worker::new((residents, loras), orders, stop).work();
                 }
             }
             Err(error) => drop(opened.send(Err(error))),

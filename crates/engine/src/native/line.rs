@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
 use super::model::Model;
-use crate::{Cancellation, Drawing, Error, Job, PreviewWish, ProgressSink};
+use crate::{Cancellation, Drawing, Error, Job, LoraWish, PreviewWish, ProgressSink};
 
 /// What the thread is told to do.
 pub(super) enum Order {
@@ -27,6 +27,7 @@ pub(super) enum Order {
 pub(super) struct Commission {
     pub model: Arc<Model>,
     pub wish: Wish,
+    pub loras: Vec<LoraWish>,
     pub progress: ProgressSink,
     pub previews: PreviewWish,
     pub asker: Arc<Asker>,

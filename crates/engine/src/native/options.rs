@@ -101,6 +101,8 @@ pub struct DeviceOptions {
     pub pin: bool,
     /// The folder where packed weights are kept from start to start (see [`LoadOptions::packed_cache`]).
     pub packed_cache: Option<PathBuf>,
+    /// The folder in which LoRAs are looked up by their names.
+    pub lora_folder: Option<PathBuf>,
     /// How much memory models may take together.
     pub memory: MemoryLimit,
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::StartError;
 use super::error::sentence;
 use super::line::{Asker, Commission, Line, Order, Wish};
+use super::loras::LoraShelf;
 use super::model::Model;
 use super::preview::Previewer;
 use super::request;
@@ -26,18 +27,20 @@ type Check = Arc<dyn Fn() -> Result<(), Error> + Send + Sync>;
 /// The models and the line before them.
 pub(super) struct Worker {
     residents: Residents,
+    loras: LoraShelf,
     line: Arc<Mutex<Line>>,
     stopping: Arc<AtomicBool>,
 }
 
 impl Worker {
     pub fn new(
-        residents: Residents,
+        (residents, loras): (Residents, LoraShelf),
         orders: mpsc::Receiver<Order>,
         stopping: Arc<AtomicBool>,
     ) -> Self {
         Self {
             residents,
+            loras,
             line: Arc::new(Mutex::new(Line::new(orders))),
             stopping,
         }
@@ -114,16 +117,13 @@ impl Worker {
             true => stopped(&check),
             false => error_of(error),
         };
-        let late;
-        let request = match &commission.wish {
-            Wish::Request(request) => request,
-            Wish::Job(job) => {
-                late = Box::new(request::of_job((**job).clone(), pipeline.settings())?);
-                &late
-            }
+        let mut request = match &commission.wish {
+            Wish::Request(request) => (**request).clone(),
+            Wish::Job(job) => request::of_job((**job).clone(), pipeline.settings())?,
         };
+        request.loras = self.loras.take(&pipeline, &commission.loras)?;
         (commission.progress)(Progress::Started);
-        let mut run = pipeline.start(request).map_err(error)?;
+        let mut run = pipeline.start(&request).map_err(error)?;
         check()?;
         let mut previewer = Previewer::new();
         while !run.is_done() {

@@ -178,7 +178,9 @@ impl Worker {
             Upsampled::Not(_) => (&inputs.prompt, true),
         };
         let defaults = self.config.tool_defaults.get(&task.tool);
+        let default_loras = self.config.tool_loras.get(&task.tool);
         let job = Job {
+            default_loras: default_loras.cloned().unwrap_or_default(),
             references,
             start,
             pictures: inputs.num_outputs,

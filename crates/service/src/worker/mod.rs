@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tintype_domain::{Task, ToolSlug, UnixMillis, WorkerId};
-use tintype_engine::{Engine, Sampling};
+use tintype_engine::{Engine, LoraWish, Sampling};
 use tintype_store::Claim;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -76,6 +76,8 @@ pub struct WorkerConfig {
     pub drain_timeout: Duration,
     /// How the sampler runs for a tool where the request does not say.
     pub tool_defaults: HashMap<ToolSlug, Sampling>,
+    /// LoRAs that tools have by themselves.
+    pub tool_loras: HashMap<ToolSlug, Vec<LoraWish>>,
 }
 
 impl WorkerConfig {
@@ -90,6 +92,7 @@ impl WorkerConfig {
             patience: PATIENCE,
             drain_timeout: DRAIN_TIMEOUT,
             tool_defaults: HashMap::new(),
+            tool_loras: HashMap::new(),
         }
     }
 }

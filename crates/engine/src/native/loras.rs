@@ -1,0 +1,262 @@
+//! The LoRAs of one device: found by name in a folder, opened when they are first asked for, and kept,
+//! within bounds, for the jobs after. Models of one geometry share them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tintype_flux::lora::{Applied, Lora};
+use tintype_flux::pipeline::Pipeline;
+
+use crate::{Error, LoraSource, LoraWish};
+
+/// Bytes of all LoRAs that are kept: three of rank 16 over all layers of FLUX.1 in f32.
+const KEPT_BYTES: usize = 1 << 30;
+
+/// What LoRA files end with.
+const ENDING: &str = "safetensors";
+
+/// Names that are suggested in the place of an unknown one, at most.
+const SUGGESTIONS: usize = 5;
+
+/// A folder of LoRAs, and those that are open.
+#[derive(Debug)]
+pub(super) struct LoraShelf {
+    folder: Option<PathBuf>,
+    limit_bytes: usize,
+    /// The one that was asked for last stands last.
+    open: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    path: PathBuf,
+    stamp: Stamp,
+    lora: Arc<Lora>,
+}
+
+/// What tells a file from one that took its place.
+#[derive(Debug, PartialEq)]
+struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl LoraShelf {
+    /// Nothing is open yet. Without a folder there are no names.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Self {
+            folder,
+            limit_bytes: KEPT_BYTES,
+            open: Vec::new(),
+        }
+    }
+
+    /// What a job asks for, ready for this model.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`]: a name that is not there, or a file that cannot be applied to the model.
+    pub fn take(
+        &mut self,
+        pipeline: &Pipeline,
+        wishes: &[LoraWish],
+    ) -> Result<Vec<Applied>, Error> {
+        let mut applied = Vec::with_capacity(wishes.len());
+        for LoraWish { source, weight } in wishes {
+            let lora = self.get(pipeline, source).map_err(Error::Rejected)?;
+            let weight = *weight;
+            applied.push(Applied { lora, weight });
+        }
+        self.shrink();
+        Ok(applied)
+    }
+
+    fn get(&mut self, pipeline: &Pipeline, source: &LoraSource) -> Result<Arc<Lora>, String> {
+        let path = self.path_of(source)?;
+        let found = fs::metadata(&path)
+            .map_err(|error| format!("the LoRA {} cannot be read: {error}", path.display()))?;
+        let stamp = Stamp {
+            bytes: found.len(),
+            modified: found.modified().ok(),
+        };
+        let is_it = |entry: &Entry| entry.path == path && pipeline.takes_lora(&entry.lora);
+        if let Some(index) = self.open.iter().position(is_it) {
+            let known = self.open.remove(index);
+            if known.stamp == stamp {
+                let lora = known.lora.clone();
+                self.open.push(known);
+                return Ok(lora);
+            }
+        }
+        let lora = pipeline.open_lora(&path).map_err(|error| {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let (model, reason) = (&pipeline.settings().name, sentence(&error));
+            let reason = without_folder(&reason, &path);
+            format!("the LoRA {name} cannot be applied to {model}: {reason}")
+        })?;
+        tracing::info!(
+            lora.name = lora.name(),
+            lora.bytes = lora.bytes(),
+            "LoRA opened"
+        );
+        let lora = Arc::new(lora);
+        self.open.push(Entry {
+            path,
+            stamp,
+            lora: lora.clone(),
+        });
+        Ok(lora)
+    }
+
+    fn path_of(&self, source: &LoraSource) -> Result<PathBuf, String> {
+        let name = match source {
+            LoraSource::File(path) => return Ok(path.clone()),
+            LoraSource::Named(name) => name,
+        };
+        let folder = self.folder.as_deref();
+        let folder =
+            folder.ok_or_else(|| format!("there is no LoRA {name}: no folder of LoRAs is set"))?;
+        // Looked up among the names that there are: whatever the name says, it leads nowhere else.
+        let names = names_in(folder);
+        match names.contains(name) {
+            true => Ok(folder.join(format!("{name}.{ENDING}"))),
+            false => Err(unknown(name, names)),
+        }
+    }
+
+    /// Closes what was not asked for longest until the rest is within the bound. What a run still uses
+    /// stays in memory until it ends.
+    fn shrink(&mut self) {
+        let bytes = |open: &[Entry]| open.iter().map(|entry| entry.lora.bytes()).sum::<usize>();
+        while bytes(&self.open) > self.limit_bytes {
+            self.open.remove(0);
+        }
+    }
+}
+
+/// The names of all LoRAs in a folder, sorted; none if it cannot be read.
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == ENDING) && path.is_file())
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    names.sort();
+    names
+}
+
+fn unknown(name: &str, mut names: Vec<String>) -> String {
+    if names.is_empty() {
+        return format!("there is no LoRA {name}: the folder of LoRAs is empty");
+    }
+    names.sort_by_key(|known| distance(&known.to_lowercase(), &name.to_lowercase()));
+    names.truncate(SUGGESTIONS);
+    format!("there is no LoRA {name}; near it are {}", names.join(", "))
+}
+
+/// Letters to change, add or leave out between two words (Levenshtein 1966).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.chars().enumerate() {
+            let changed = diagonal + usize::from(left != right);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[row.len() - 1]
+}
+
+/// An error with its causes.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        message = format!("{message}: {source}");
+        cause = source.source();
+    }
+    message
+}
+
+/// Where the service's files lie is nobody's business who only asks for a picture.
+fn without_folder(message: &str, path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    message.replace(&path.display().to_string(), &name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{LoraShelf, LoraSource, distance, names_in};
+
+    #[test]
+    fn names_are_those_of_the_folder_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for file in [
+            "style.safetensors",
+            "Détail v2.safetensors",
+            ".x.safetensors",
+            "a.ckpt",
+            "b.txt",
+        ] {
+            fs::write(folder.path().join(file), "x").expect("a file");
+        }
+        fs::create_dir(folder.path().join("sub.safetensors")).expect("a folder");
+        assert_eq!(names_in(folder.path()), ["Détail v2", "style"]);
+        assert!(names_in(&folder.path().join("absent")).is_empty());
+        let shelf = LoraShelf::new(Some(folder.path().to_owned()));
+        let path = |name: &str| shelf.path_of(&LoraSource::Named(name.to_owned()));
+        assert!(
+            path("style")
+                .expect("is there")
+                .ends_with("style.safetensors")
+        );
+        for odd in [
+            "sub",
+            "../style",
+            "",
+            ".",
+            "a.ckpt",
+            "style.safetensors",
+            ".x",
+        ] {
+            path(odd).expect_err(odd);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_the_near_ones() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shelf = LoraShelf::new(Some(folder.path().to_owned()));
+        let complaint = |shelf: &LoraShelf| {
+            let wanted = LoraSource::Named("Stile".to_owned());
+            shelf.path_of(&wanted).expect_err("unknown")
+        };
+        assert!(complaint(&shelf).ends_with("the folder of LoRAs is empty"));
+        for name in ["style", "zebra", "a", "b", "c", "d", "e"] {
+            fs::write(folder.path().join(format!("{name}.safetensors")), "x").expect("a file");
+        }
+        let message = complaint(&shelf);
+        assert!(
+            message.starts_with("there is no LoRA Stile; near it are style, "),
+            "{message}"
+        );
+        assert_eq!(message.matches(", ").count(), 4, "{message}");
+        let none = LoraShelf::new(None);
+        assert!(complaint(&none).contains("no folder of LoRAs is set"));
+    }
+
+    #[test]
+    fn distances_count_changed_letters() {
+        assert_eq!(distance("style", "style"), 0);
+        assert_eq!(distance("stile", "style"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}
