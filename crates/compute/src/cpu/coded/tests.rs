@@ -259,3 +259,36 @@ fn a_layer_takes_about_the_bytes_of_its_file_and_comes_back_from_its_image() {
         }
     }
 }
+
+#[test]
+fn a_device_with_tiles_keeps_coded_weights_exact_unless_it_is_asked_to_round() {
+    let mut rng = StdRng::seed_from_u64(14);
+    for encoding in [Encoding::F8E4m3, Encoding::Q4K] {
+        let bytes = tame(&mut rng, encoding, ROWS);
+        let matrix = StoredMatrix::new(depth(encoding), [scaled(encoding, &bytes, 1.0)]);
+        let input = identity(depth(encoding));
+        let output = |device: CpuDevice| {
+            let layer = device.pack_stored_linear(&matrix, None);
+            device.linear(&layer, &input, Epilogue::None).to_vec()
+        };
+        let tiles = |weights| {
+            let options = CpuOptions {
+                threads: 1,
+                weights,
+                ..CpuOptions::default()
+            };
+            CpuDevice::over_modelled_tiles(options).expect("software runs anywhere")
+        };
+        let plain = output(device(Isa::best(), WeightFormat::Exact));
+        assert_eq!(output(tiles(WeightFormat::Exact)), plain, "{encoding}");
+        // Eight-bit floats without a scale are bf16 anyway.
+        let rounded = output(tiles(WeightFormat::Bf16));
+        assert_eq!(rounded == plain, encoding == Encoding::F8E4m3, "{encoding}");
+        let largest = plain
+            .iter()
+            .fold(0.0_f32, |most, value| most.max(value.abs()));
+        for (rounded, exact) in rounded.iter().zip(&plain) {
+            assert!((rounded - exact).abs() <= largest / 256.0, "{encoding}");
+        }
+    }
+}
