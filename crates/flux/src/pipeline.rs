@@ -73,7 +73,7 @@ pub enum Error {
     /// A model of single files that lacks some.
     #[error(
         "the model in {place} is incomplete. It lacks: {lacks}. Put that into the folder, or say under \
-         `files` in its tintype.json where it lies"
+         `files` in its tintype.json where it lies (docs/models.md)"
     )]
     Incomplete {
         /// The folder, or the transformer's file.

@@ -9,6 +9,7 @@ mod composition;
 mod embedded_tokenizer;
 mod file;
 mod geometry;
+mod inspection;
 mod lacks;
 mod listing;
 mod names;
@@ -19,6 +20,7 @@ mod variant;
 
 pub use composition::Composition;
 pub use file::FoundFile;
+pub use inspection::{InspectedPart, Inspection, MemoryUse};
 pub use listing::Listing;
 pub use recognise::{Content, Part, content};
 pub use survey::{Source, Survey, describe};

@@ -51,7 +51,7 @@ impl Listing {
                 continue;
             };
             let leaf = own.rsplit('.').next().unwrap_or(own);
-            if MARKS.contains(&leaf) {
+            if MARKS.contains(&leaf) || is_alias(own, part, stored) {
                 listing.unused.insert(name.clone());
                 continue;
             }
@@ -132,6 +132,13 @@ impl Listing {
             None => vec![weights::Part::whole(self.stored_name(wanted))],
         }
     }
+}
+
+/// Whether a tensor is T5's embedding under its second name, beside the first.
+fn is_alias(own: &str, part: &Part, stored: &Stored) -> bool {
+    part.component == Component::T5
+        && own.starts_with("encoder.embed_tokens.")
+        && stored.contains_key(&format!("{}shared.weight", part.prefix))
 }
 
 fn sibling(name: &str, leaf: &str) -> String {

@@ -4,6 +4,7 @@
 mod eight_bits;
 mod failures;
 mod gguf;
+mod inspection;
 mod maker;
 mod names;
 mod pictures;
