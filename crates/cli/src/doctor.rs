@@ -9,6 +9,7 @@ use crate::data_folder::DataFolder;
 use crate::settings::{ConfigFile, Overrides, Settings};
 
 mod engines;
+mod library;
 mod machine;
 mod moderation;
 mod storage;
@@ -107,6 +108,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         machine::threads(settings.threads),
         machine::memory(),
     ];
+    findings.push(library::installed(settings));
     findings.extend(engines::tools(settings));
     findings.extend(engines::provider(settings));
     findings.extend(engines::states(settings));

@@ -4,23 +4,14 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::Env;
-use serde::{Deserialize, Serialize};
 use tintype_domain::LoraChoice;
 use tintype_engine::{LoraSource, LoraWish};
 
-use crate::settings::default_data_folder;
+use crate::models_settings::ModelsSettings;
+use crate::settings::data_folder;
 
 /// The folder in the data folder where LoRAs are looked for, unless another one is set.
 const FOLDER: &str = "loras";
-
-/// The `[models]` part.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelsSettings {
-    /// The folder of LoRAs: a file's name without `.safetensors` is the LoRA's; `loras` in the data
-    /// folder when not given.
-    pub loras: Option<PathBuf>,
-}
 
 impl ModelsSettings {
     /// The folder of LoRAs, be it there or not.
@@ -39,9 +30,7 @@ pub fn folder_from_environment() -> anyhow::Result<PathBuf> {
     let settings: ModelsSettings = figment
         .extract()
         .map_err(|error| anyhow::anyhow!("TINTYPE_MODELS__…: {error}"))?;
-    let data = std::env::var_os("TINTYPE_DATA").filter(|data| !data.is_empty());
-    let data = data.map_or_else(default_data_folder, PathBuf::from);
-    Ok(settings.lora_folder(&data))
+    Ok(settings.lora_folder(&data_folder()))
 }
 
 /// LoRAs of a tool, each `NAME` or `NAME:WEIGHT`.

@@ -15,11 +15,14 @@ mod engine_settings;
 mod engine_states;
 mod generate;
 mod greeting;
+mod library;
 mod logs;
 mod lora_command;
 mod lora_settings;
 mod memory;
+mod model_command;
 mod models;
+mod models_settings;
 mod moderation;
 mod moderation_command;
 mod picture_classifier;
@@ -56,6 +59,9 @@ enum Command {
     Generate(generate::GenerateArguments),
     /// Change a picture as an instruction says, without a server.
     Edit(edit::EditArguments),
+    /// Fetch models, see which are here, check and remove them.
+    #[command(subcommand)]
+    Model(model_command::ModelCommand),
     /// Make and manage projects.
     #[command(subcommand)]
     Project(project::ProjectCommand),
@@ -88,6 +94,7 @@ fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Edit(command) => command.run(),
+        Command::Model(command) => command.run(),
         Command::Project(command) => command.run(),
         Command::Tidy(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -1,18 +1,18 @@
 //! Which engine draws for which tool, with which model. Tools that name the same share it.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, bail};
 use tintype_catalog::Catalog;
 use tintype_domain::ToolSlug;
-use tintype_engine::native::{DeviceOptions, ModelSource, NativeEngine};
+use tintype_engine::native::{DeviceOptions, NativeEngine};
 use tintype_engine::{AbsentEngine, Breaker, Chain, Engine, Link, LoraWish};
 use tintype_service::worker::Engines;
 
 use crate::engine_states::StateFile;
+use crate::library;
 use crate::memory::{self, gigabytes};
 use crate::settings::{Settings, Source};
 
@@ -180,7 +180,9 @@ impl<'a> Opening<'a> {
         if orders.any(|order| order.len() == 1 && order[0] == *source) {
             return Ok(());
         }
-        let wanted = memory::weights_bytes(Path::new(name));
+        let folder = library::locate(name, &self.settings.data)
+            .with_context(|| format!("cannot open the model {name}"))?;
+        let wanted = memory::weights_bytes(&folder);
         if wanted > memory.available_bytes {
             bail!(
                 "the model {name} does not fit: it wants {:.1} GiB at least, and {:.1} GiB are free",
@@ -198,9 +200,9 @@ fn open_local(name: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Engine>
         lora_folder: Some(settings.models.lora_folder(&settings.data)),
         ..settings.compute.device_options()?
     };
-    let Ok(source) = name.parse::<ModelSource>();
-    let engine = NativeEngine::start(source, options)
-        .with_context(|| format!("cannot open the model {name}"))?;
+    let source = library::source(name, &settings.data);
+    let opened = source.and_then(|source| Ok(NativeEngine::start(source, options)?));
+    let engine = opened.with_context(|| format!("cannot open the model {name}"))?;
     Ok(Arc::new(engine))
 }
 

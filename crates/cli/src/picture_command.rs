@@ -10,14 +10,15 @@ use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::Rng;
 use serde_json::json;
-use tintype_engine::native::{DeviceKind, DeviceOptions, Dtype, ModelSource, NativeEngine};
+use tintype_engine::native::{DeviceKind, DeviceOptions, Dtype, NativeEngine};
 use tintype_engine::{
     Cancellation, Drawing, Engine, Job, LoraWish, Picture, Progress, ProgressSink, Sampling, Size,
     StartPicture,
 };
 
 use crate::compute_settings::ComputeSettings;
-use crate::{lora_settings, picture_file};
+use crate::settings::data_folder;
+use crate::{library, lora_settings, picture_file};
 
 /// Pictures of one run at most: all of them are in memory at once.
 const MAX_PICTURES: i64 = 16;
@@ -25,7 +26,7 @@ const MAX_PICTURES: i64 = 16;
 /// Flags of both commands.
 #[derive(Debug, Args)]
 pub struct PictureArguments {
-    /// The bundled model, nano, or the folder of a FLUX model in diffusers' layout.
+    /// The bundled model, nano, one that `tintype model list` shows, or the folder of one.
     #[arg(
         long,
         value_name = "NAME|DIR",
@@ -175,7 +176,8 @@ impl PictureArguments {
     }
 
     fn open(&self) -> anyhow::Result<NativeEngine> {
-        let Ok(source) = self.model.parse::<ModelSource>();
+        let source =
+            library::source(&self.model, &data_folder()).context("the model cannot be opened")?;
         let options = DeviceOptions {
             device: match self.device {
                 DeviceName::Auto => DeviceKind::Auto,

@@ -20,7 +20,8 @@ use url::Url;
 
 use crate::compute_settings::ComputeSettings;
 use crate::engine_settings::{BflSettings, EngineName, EngineOrder};
-use crate::lora_settings::{self, ModelsSettings};
+use crate::lora_settings;
+use crate::models_settings::ModelsSettings;
 use crate::moderation::ModerationSettings;
 use crate::retention::RetentionSettings;
 
@@ -41,7 +42,7 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where clients reach the service; derived from `listen` when not given.
     pub public_url: Option<String>,
-    /// `nano`, or a diffusers folder.
+    /// `nano`, a model of the library, or a path.
     pub model: String,
     /// The engines that draw, in the order in which they are asked.
     pub engine: EngineOrder,
@@ -63,19 +64,19 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// How Black Forest Labs are reached.
     pub bfl: BflSettings,
+    /// How models are fetched, and where LoRAs lie.
+    pub models: ModelsSettings,
     /// What is let through.
     pub moderation: ModerationSettings,
     /// How the engine computes.
     pub compute: ComputeSettings,
-    /// Where what belongs to models lies.
-    pub models: ModelsSettings,
 }
 
 /// What may differ from tool to tool.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ToolSettings {
-    /// `nano`, or a diffusers folder.
+    /// `nano`, a model of the library, or a path.
     pub model: Option<String>,
     /// The engines that draw, in the order in which they are asked.
     pub engine: Option<EngineOrder>,
@@ -138,9 +139,9 @@ impl Default for Settings {
             fetch: FetchSettings::default(),
             retention: RetentionSettings::default(),
             bfl: BflSettings::default(),
+            models: ModelsSettings::default(),
             moderation: ModerationSettings::default(),
             compute: ComputeSettings::default(),
-            models: ModelsSettings::default(),
         }
     }
 }
@@ -184,7 +185,7 @@ pub struct Overrides {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
-    /// The bundled model, nano, or the folder of a FLUX model in diffusers' layout
+    /// The bundled model, nano, one that `tintype model list` shows, or the folder of one
     /// [default: nano].
     #[arg(
         long,
@@ -274,6 +275,7 @@ impl Settings {
             lora_settings::wishes(&tool.loras).context(name.clone())?;
         }
         self.compute.device_options()?;
+        self.models.check()?;
         self.bfl.check()
     }
 
@@ -354,6 +356,12 @@ fn check_public_url(text: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!("public-url must be an address like https://pictures.example, not \"{text}\"")
+}
+
+/// The data folder of commands that read no configuration file: `TINTYPE_DATA`, or the default one.
+pub fn data_folder() -> PathBuf {
+    let named = std::env::var_os("TINTYPE_DATA").filter(|value| !value.is_empty());
+    named.map_or_else(default_data_folder, PathBuf::from)
 }
 
 /// `$XDG_DATA_HOME/tintype`, or `~/.local/share/tintype`, or beside the caller.

@@ -510,3 +510,20 @@ async fn listing(
         .to_string()
         .into_response()
 }
+
+/// A manifest's text, without sizes and digests: what an operator writes to have a known model from
+/// elsewhere.
+pub fn unpinned_text(model: &Manifest) -> String {
+    let licence = &model.licence;
+    let mut text = format!(
+        "title = {:?}\nkind = \"{}\"\n[licence]\nname = {:?}\nurl = {:?}\nacknowledge = {}\n",
+        model.title, model.kind, licence.name, licence.url, licence.acknowledge
+    );
+    for file in &model.files {
+        let (path, repository, source) = (&file.path, &file.repository, &file.source);
+        text += &format!(
+            "[[file]]\npath = \"{path}\"\nrepository = \"{repository}\"\nsource = \"{source}\"\n"
+        );
+    }
+    text
+}

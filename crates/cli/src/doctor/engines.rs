@@ -6,6 +6,7 @@ use tintype_catalog::Catalog;
 
 use super::Finding;
 use crate::engine_states::{self, EngineState};
+use crate::library;
 use crate::models::BUNDLED;
 use crate::settings::{Settings, Source};
 
@@ -69,16 +70,31 @@ fn finding_of(name: &str, state: &EngineState, now: u64) -> Finding {
 fn trouble(source: &Source, settings: &Settings) -> Option<String> {
     match source {
         Source::Local(model) if model == BUNDLED => None,
-        Source::Local(model) if Path::new(model).join("model_index.json").is_file() => None,
-        Source::Local(model) => Some(format!(
-            "{model} is not a folder in diffusers layout (it has no model_index.json); name one \
-             with --model, or {BUNDLED}"
-        )),
+        Source::Local(model) => match library::locate(model, &settings.data) {
+            Ok(folder) if is_model(&folder) => None,
+            Ok(_) => Some(format!(
+                "{model} holds no model (neither model_index.json nor files of weights); name another \
+                 one with --model, or {BUNDLED}"
+            )),
+            Err(error) => Some(error.to_string()),
+        },
         Source::Bfl => settings.bfl.key().is_none().then(|| {
             let variable = &settings.bfl.key_env;
             format!("bfl has no key: put that of your account into the variable {variable}")
         }),
     }
+}
+
+/// Whether there is something that a model can be read from; whoever opens it knows better.
+fn is_model(path: &Path) -> bool {
+    const WEIGHTS: [&str; 2] = ["safetensors", "gguf"];
+    let weights = |path: &Path| {
+        let ending = path.extension().unwrap_or_default();
+        WEIGHTS.iter().any(|known| ending == *known)
+    };
+    let inside = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut inside = inside.map(|entry| entry.path());
+    weights(path) || path.join("model_index.json").is_file() || inside.any(|path| weights(&path))
 }
 
 /// How the provider is reached, if a tool uses it. The key is never shown.

@@ -13,6 +13,7 @@ mod first_start;
 mod full_disk;
 mod guarded;
 mod kill;
+mod library;
 mod limits;
 mod metadata;
 mod provider;

@@ -86,7 +86,8 @@ impl Hub {
         let headers = &answered.hub_headers;
         let direct = status.is_success();
         // Of a redirect, the plain length and etag are those of the redirect.
-        let plain = |name| headers.get(name).filter(|_| direct);
+        let last = answered.response.headers();
+        let plain = |name| last.get(name).filter(|_| direct);
         let size = headers.get(LINKED_SIZE).or(plain(CONTENT_LENGTH));
         let etag = headers.get(LINKED_ETAG).or(plain(ETAG));
         let commit = headers.get(COMMIT).and_then(text);
