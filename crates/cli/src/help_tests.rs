@@ -17,6 +17,7 @@ fn help_reads_as_published() {
         &["model", "list"],
         &["model", "remove"],
         &["model", "verify"],
+        &["model", "inspect"],
         &["project", "create"],
         &["project", "set"],
         &["project", "list"],

@@ -11,6 +11,7 @@ use crate::models_settings::library;
 use crate::settings::{ConfigFile, Overrides, Settings};
 
 mod ask;
+mod inspect;
 mod list;
 mod path;
 mod pull;
@@ -38,6 +39,10 @@ pub enum ModelCommand {
     ///
     /// `tintype model pull` mends them. The status is 1 if something is wrong.
     Verify(verify::VerifyArguments),
+    /// Say what a file or folder is, what it lacks, and how much memory it would take.
+    ///
+    /// Nothing but headers is read.
+    Inspect(inspect::InspectArguments),
     /// Print the folder of a model.
     Path(path::PathArguments),
 }
@@ -85,6 +90,7 @@ impl ModelCommand {
             Self::List(arguments) => administration::run(async { arguments.list() }),
             Self::Remove(arguments) => administration::run(async { arguments.remove() }),
             Self::Verify(arguments) => administration::run(async { arguments.verify() }),
+            Self::Inspect(arguments) => administration::run(async { arguments.inspect() }),
             Self::Path(arguments) => administration::run(async { arguments.print() }),
         }
     }
