@@ -11,7 +11,9 @@ use std::{
     sync::Arc,
 };
 
-use memmap2::{Advice, MmapMut};
+#[cfg(all(target_os = "linux", not(miri)))]
+use memmap2::Advice;
+use memmap2::MmapMut;
 
 use crate::MappedFile;
 
@@ -116,8 +118,8 @@ impl<T: Plain> Default for Buffer<T> {
 /// ordinary allocation shall try.
 fn map(size_bytes: usize) -> Option<MmapMut> {
     let map = MmapMut::map_anon(size_bytes).ok()?;
-    // Only advice: without huge pages everything works, a little slower.
-    #[cfg(target_os = "linux")]
+    // Only advice: without huge pages everything works, a little slower. Miri knows none.
+    #[cfg(all(target_os = "linux", not(miri)))]
     let _ = map.advise(Advice::HugePage);
     Some(map)
 }
