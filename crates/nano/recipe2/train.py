@@ -1,7 +1,7 @@
 """Trains every stage, exports and judges: `python crates/nano/recipe2/train.py`, again after any interruption.
 
 Each stage goes on from its last checkpoint in work/nano2/ (vae.pt, text.pt, diffusion.pt) and does nothing where it
-is finished. `--export` only exports the last checkpoints. Remove work/nano2/ to begin anew.
+is finished; finished stages that the repository keeps (kept.py) are taken from there. `--export` only exports the last checkpoints. Remove work/nano2/ to begin anew.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from paths import FIGURES, WORK
 import diffusion
 import export
 import judge
+import kept
 import text
 import vae
 
@@ -24,8 +25,10 @@ def main() -> None:
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     if not options.export:
-        vae.train()
-        text.train()
+        kept.restore()
+        for name, stage in (("vae", vae), ("text", text)):
+            if not kept.finished(name):
+                stage.train()
         diffusion.train()
     export.save(text.load(), vae.load(), diffusion.load())
     if options.count:
