@@ -16,14 +16,18 @@ use tintype_domain::ToolSlug;
 
 pub use inputs::{AspectRatio, ImageReference, InputImage, Inputs, OutputFormat, SamplerInputs};
 pub use search::{Found, Listed, Order, Shelf, ToolQuery, ToolSort};
-pub use tool::{Choice, Control, Decimals, EmptyMeans, Input, Range, Role, Sizes, Tool};
+pub use tool::{Choice, Control, Decimals, EmptyMeans, Input, Offered, Range, Role, Sizes, Tool};
 pub use validate::{Fields, InputError, MAX_PROMPT_CHARS, MAX_REFERENCE_CHARS};
 
 /// The files that ship inside the binary, in the order in which they are listed. A new tool is a file
 /// in `tools/` and a line at the end: clients know tools by their numbers, too.
-const BUILTIN: [&str; 2] = [
+const KNOWN: [&str; 6] = [
     include_str!("../tools/flux-kontext-max.json"),
     include_str!("../tools/flux-pro-1.1.json"),
+    include_str!("../tools/flux-schnell.json"),
+    include_str!("../tools/flux-dev.json"),
+    include_str!("../tools/flux-krea-dev.json"),
+    include_str!("../tools/flux-kontext-dev.json"),
 ];
 
 /// Why a tool file cannot be read.
@@ -35,15 +39,32 @@ pub struct CatalogError(#[from] serde_json::Error);
 #[derive(Debug, Clone)]
 pub struct Catalog {
     tools: Vec<Tool>,
+    /// Of each tool, counted from one: its place among all that are known, whichever are offered.
+    numbers: Vec<usize>,
 }
 
 impl Catalog {
-    /// The tools that ship with the program.
+    /// The tools that every service offers.
+    pub fn builtin() -> Self {
+        Self::known().offering(|_| false)
+    }
+
+    /// All tools that ship with the program, offered or not.
     ///
     /// # Panics
     /// Never: a test reads the same files.
-    pub fn builtin() -> Self {
-        Self::parse(&BUILTIN).expect("the built-in tool files are readable; this is a bug")
+    pub fn known() -> Self {
+        Self::parse(&KNOWN).expect("the built-in tool files are readable; this is a bug")
+    }
+
+    /// Those that a service offers on which these are bound to a model. They keep their numbers.
+    #[must_use]
+    pub fn offering(self, is_bound: impl Fn(&ToolSlug) -> bool) -> Self {
+        let numbered = self.tools.into_iter().zip(self.numbers);
+        let (tools, numbers) = numbered
+            .filter(|(tool, _)| tool.offered == Offered::Always || is_bound(&tool.slug()))
+            .unzip();
+        Self { tools, numbers }
     }
 
     /// Reads tool files.
@@ -54,8 +75,9 @@ impl Catalog {
         let tools = files
             .iter()
             .map(|file| serde_json::from_str(file))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { tools })
+            .collect::<Result<Vec<_>, _>>()?;
+        let numbers = (1..=tools.len()).collect();
+        Ok(Self { tools, numbers })
     }
 
     /// The tool at this address.

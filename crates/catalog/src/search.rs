@@ -52,7 +52,7 @@ pub enum Order {
 /// A tool and its place in the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Listed<'a> {
-    /// Counted from one, in the order of the catalogue.
+    /// Counted from one, in the order of all known tools.
     pub number: usize,
     /// The tool.
     pub tool: &'a Tool,
@@ -79,10 +79,8 @@ pub struct Shelf<'a> {
 impl Catalog {
     /// All tools with their numbers.
     pub fn listed(&self) -> impl Iterator<Item = Listed<'_>> {
-        let numbers = 1..;
-        numbers
-            .zip(self.tools())
-            .map(|(number, tool)| Listed { number, tool })
+        let numbered = self.numbers.iter().zip(self.tools());
+        numbered.map(|(&number, tool)| Listed { number, tool })
     }
 
     /// A page of the tools that a question asks for.

@@ -23,6 +23,9 @@ pub struct Tool {
     pub categories: Vec<String>,
     /// What it is found by.
     pub tags: Vec<String>,
+    /// When it is offered.
+    #[serde(default, skip_serializing_if = "Offered::is_always")]
+    pub offered: Offered,
     /// Where its aspect ratios are looked up.
     pub sizes: Sizes,
     /// Its form, in order.
@@ -48,6 +51,23 @@ impl Tool {
     /// The input that a client's field name means, aliases included.
     pub fn input(&self, name: &str) -> Option<&Input> {
         self.all_inputs().find(|input| input.is_called(name))
+    }
+}
+
+/// When a tool is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offered {
+    /// By every service: without its model another one stands in.
+    #[default]
+    Always,
+    /// Where its operator bound a model to it.
+    WhenBound,
+}
+
+impl Offered {
+    fn is_always(&self) -> bool {
+        *self == Self::Always
     }
 }
 

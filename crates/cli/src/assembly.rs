@@ -16,6 +16,7 @@ use crate::data_folder::DataFolder;
 /// When the key file or the blobs cannot be used.
 pub async fn service(
     config: ServiceConfig,
+    catalog: Catalog,
     data: &DataFolder,
     store: Arc<dyn Store>,
 ) -> anyhow::Result<Arc<Service>> {
@@ -24,7 +25,7 @@ pub async fn service(
     let parts = Parts {
         store,
         blobs: data.blobs()?,
-        catalog: Catalog::builtin(),
+        catalog,
         sealing_key,
         clock: Arc::new(SystemClock),
         rng,
@@ -39,5 +40,5 @@ pub async fn service(
 /// Those of [`service`]; also when the database cannot be opened.
 pub async fn service_beside(data: &DataFolder) -> anyhow::Result<Arc<Service>> {
     let store = Arc::new(data.store_beside()?);
-    service(ServiceConfig::new(""), data, store).await
+    service(ServiceConfig::new(""), Catalog::known(), data, store).await
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, bail};
-use tintype_catalog::Catalog;
 use tintype_domain::ToolSlug;
 use tintype_engine::native::{DeviceOptions, NativeEngine};
 use tintype_engine::{AbsentEngine, Breaker, Chain, Engine, Link, LoraWish};
@@ -35,7 +34,7 @@ impl Models {
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
         let mut opening = Opening::of(settings);
         let mut engines = Engines::new();
-        for tool in Catalog::builtin().tools() {
+        for tool in settings.catalog().tools() {
             let sources = settings.sources(&tool.slug());
             engines.insert(tool.slug(), opening.chain(&sources)?);
         }
@@ -171,7 +170,7 @@ impl<'a> Opening<'a> {
     /// # Errors
     /// How much is missing.
     fn room_for(&self, source: &Source, name: &str) -> anyhow::Result<()> {
-        let catalog = Catalog::builtin();
+        let catalog = self.settings.catalog();
         let tools = catalog.tools().iter();
         let mut orders = tools.map(|tool| self.settings.sources(&tool.slug()));
         let Some(memory) = memory::of_this_machine() else {

@@ -1,5 +1,6 @@
 //! `tintype serve`: opens everything, serves until a signal, and leaves in good order.
 
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use tintype_domain::WorkerId;
+use tintype_domain::{ToolSlug, WorkerId};
+use tintype_engine::Sampling;
 use tintype_server::{BaseUrl, Options, listen, router, webhooks};
 use tintype_service::Service;
 use tintype_service::janitor::{Janitor, JanitorConfig, JanitorHandle};
@@ -153,12 +155,13 @@ impl Running {
             blob_folder: Some(data.blob_folder()),
             ..JanitorConfig::new(settings.retention.policy()?)
         };
+        let (catalog, tool_defaults) = (settings.catalog(), settings.tool_defaults());
         let models = tokio::task::spawn_blocking(move || Models::open(&settings));
         let models = models.await.context("opening the models failed")??;
-        let service = assembly::service(config, &data, store).await?;
+        let service = assembly::service(config, catalog, &data, store).await?;
         // Only now: keys that were shown by a start that failed would be lost.
         let new_keys = service.ensure_default_project().await?;
-        let worker = spawn_worker(&service, &models);
+        let worker = spawn_worker(&service, &models, tool_defaults);
         let janitor = Janitor::new(service.clone(), janitor).spawn();
         let render = webhooks(&service, &options);
         let deliveries = Deliveries::spawn(service.clone(), render, WebhookConfig::default());
@@ -205,16 +208,18 @@ impl Running {
     }
 }
 
-fn spawn_worker(service: &Arc<Service>, models: &Models) -> WorkerHandle {
+fn spawn_worker(
+    service: &Arc<Service>,
+    models: &Models,
+    tool_defaults: HashMap<ToolSlug, Sampling>,
+) -> WorkerHandle {
     let id = WorkerId(format!("serve-{}", std::process::id()));
-    Worker::spawn(
-        service.clone(),
-        models.engines().clone(),
-        WorkerConfig {
-            tool_loras: models.tool_loras().clone(),
-            ..WorkerConfig::new(id)
-        },
-    )
+    let config = WorkerConfig {
+        tool_defaults,
+        tool_loras: models.tool_loras().clone(),
+        ..WorkerConfig::new(id)
+    };
+    Worker::spawn(service.clone(), models.engines().clone(), config)
 }
 
 async fn bind(address: &str) -> anyhow::Result<TcpListener> {

@@ -11,9 +11,9 @@ use clap::Args;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
-use tintype_catalog::Catalog;
+use tintype_catalog::{Catalog, Offered, Tool};
 use tintype_domain::ToolSlug;
-use tintype_engine::{LoraWish, bfl};
+use tintype_engine::{LoraWish, Sampling, bfl};
 use tintype_server::Limits;
 use tintype_service::{AllowedTargets, GuardConfig, Networks, ServiceConfig};
 use url::Url;
@@ -28,6 +28,9 @@ use crate::retention::RetentionSettings;
 /// The configuration file that is read without being named, in the working folder or in the data
 /// folder.
 const FILE_NAME: &str = "tintype.toml";
+
+/// Models that are installed, in the data folder.
+const MODELS_FOLDER: &str = "models";
 
 /// Variables with our prefix that are not settings.
 const NOT_SETTINGS: [&str; 2] = ["config", "log"];
@@ -82,6 +85,51 @@ pub struct ToolSettings {
     pub engine: Option<EngineOrder>,
     /// LoRAs of its pictures, unless a request names others: `NAME` or `NAME:WEIGHT`.
     pub loras: Vec<String>,
+    /// Denoising steps where a request does not say.
+    pub steps: Option<u32>,
+    /// The same for the scale of distilled guidance.
+    pub guidance: Option<f32>,
+    /// The same for the shift of the schedule.
+    pub shift: Option<f32>,
+    /// The same for the scale of classifier-free guidance.
+    pub true_cfg: Option<f32>,
+    /// The same for what the picture shall not show.
+    pub negative_prompt: Option<String>,
+}
+
+impl ToolSettings {
+    fn sampling(&self) -> Sampling {
+        Sampling {
+            steps: self.steps,
+            guidance: self.guidance,
+            shift: self.shift,
+            true_cfg: self.true_cfg,
+            negative_prompt: self.negative_prompt.clone(),
+        }
+    }
+
+    /// Whether the defaults are within the bounds of the tool's parameters.
+    fn check(&self, tool: &Tool) -> anyhow::Result<()> {
+        let number = |value: Option<f32>| value.map(|value| value.to_string());
+        let defaults = [
+            ("prompt", Some("any".to_owned())),
+            ("steps", self.steps.map(|steps| steps.to_string())),
+            ("guidance", number(self.guidance)),
+            ("shift", number(self.shift)),
+            ("trueCfg", number(self.true_cfg)),
+            ("negativePrompt", self.negative_prompt.clone()),
+        ];
+        let said = defaults
+            .into_iter()
+            .filter_map(|(id, value)| Some((id, value?)));
+        let fields: Vec<_> = said
+            .map(|(id, value)| (id.to_owned(), value.into()))
+            .collect();
+        match tool.validate(&fields) {
+            Ok(_) => Ok(()),
+            Err(errors) => bail!("{}", errors[0]),
+        }
+    }
 }
 
 /// Where a tool's pictures come from.
@@ -243,9 +291,9 @@ impl Settings {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        let catalog = Catalog::builtin();
-        for name in self.tools.keys() {
-            if slug(name).and_then(|slug| catalog.tool(&slug)).is_none() {
+        let catalog = Catalog::known();
+        for (name, own) in &self.tools {
+            let Some(tool) = slug(name).and_then(|slug| catalog.tool(&slug)) else {
                 let known: Vec<String> = catalog
                     .tools()
                     .iter()
@@ -253,9 +301,11 @@ impl Settings {
                     .collect();
                 bail!(
                     "there is no tool \"{name}\"; there are {}",
-                    known.join(" and ")
+                    known.join(", ")
                 );
-            }
+            };
+            own.check(tool)
+                .with_context(|| format!("tools.\"{name}\""))?;
         }
         if let Some(url) = &self.public_url {
             check_public_url(url)?;
@@ -282,9 +332,9 @@ impl Settings {
     /// Where a tool's pictures come from, in the order in which it is tried.
     pub fn sources(&self, tool: &ToolSlug) -> Vec<Source> {
         let own = self.tools.get(&tool.to_string());
-        let model = own
-            .and_then(|own| own.model.as_ref())
-            .unwrap_or(&self.model);
+        let model = own.and_then(|own| own.model.clone());
+        let installed = || self.installed(tool).map(|path| path.display().to_string());
+        let model = model.or_else(installed).unwrap_or(self.model.clone());
         let order = own
             .and_then(|own| own.engine.as_ref())
             .unwrap_or(&self.engine);
@@ -303,6 +353,32 @@ impl Settings {
         let own = self.tools.iter().filter(|(_, own)| !own.loras.is_empty());
         own.filter_map(|(name, own)| Some((slug(name)?, lora_settings::wishes(&own.loras))))
             .map(|(slug, wishes)| Ok((slug, wishes?)))
+            .collect()
+    }
+
+    /// The tools that are offered: those of every service, and those of open models that have one,
+    /// by their entry or because it is installed.
+    pub fn catalog(&self) -> Catalog {
+        let entry = |slug: &ToolSlug| self.tools.get(&slug.to_string());
+        let named = |own: &ToolSettings| own.model.is_some() || own.engine.is_some();
+        Catalog::known()
+            .offering(|slug| entry(slug).is_some_and(named) || self.installed(slug).is_some())
+    }
+
+    /// The folder of an open model in the data folder, named like its tool. The tools of every
+    /// service have none: they draw with what the settings say.
+    fn installed(&self, tool: &ToolSlug) -> Option<PathBuf> {
+        let known = Catalog::known();
+        let known = known.tool(tool)?;
+        let folder = self.data.join(MODELS_FOLDER).join(&known.model);
+        (known.offered == Offered::WhenBound && folder.is_dir()).then_some(folder)
+    }
+
+    /// How the sampler runs for each tool where a request does not say.
+    pub fn tool_defaults(&self) -> HashMap<ToolSlug, Sampling> {
+        let defaults = self.tools.iter();
+        defaults
+            .filter_map(|(name, own)| Some((slug(name)?, own.sampling())))
             .collect()
     }
 
@@ -432,6 +508,43 @@ mod tests {
             [Source::Bfl, local("/models/kontext")]
         );
         assert_eq!(of("flux-pro-1.1"), [local("nano")]);
+    }
+
+    #[test]
+    fn a_tool_of_an_open_model_is_offered_when_it_has_one() {
+        let offered = |settings: &Settings| {
+            let catalog = settings.catalog();
+            let listed = catalog.listed();
+            let told = listed.map(|listed| (listed.number, listed.tool.model.clone()));
+            told.collect::<Vec<_>>()
+        };
+        let [kontext, pro] = ["flux-kontext-max", "flux-pro-1.1"].map(str::to_owned);
+        let usual = load("", Overrides::default()).expect("a good file");
+        assert_eq!(offered(&usual), [(1, kontext), (2, pro)]);
+        let text = "[tools.\"black-forest-labs/flux-dev\"]\nmodel = \"/models/dev\"\nsteps = 20\n\
+                    guidance = 4.5\n[tools.\"black-forest-labs/flux-krea-dev\"]\nsteps = 9";
+        let folder = tempfile::tempdir().expect("a folder");
+        let installed = folder.path().join("models/flux-schnell");
+        std::fs::create_dir_all(&installed).expect("a folder");
+        let overrides = Overrides {
+            data: Some(folder.path().to_owned()),
+            ..Overrides::default()
+        };
+        let settings = load(text, overrides).expect("a good file");
+        let more = [(3, "flux-schnell".to_owned()), (4, "flux-dev".to_owned())];
+        assert_eq!(offered(&settings)[2..], more, "defaults alone bind nothing");
+        let of = |model| settings.sources(&ToolSlug::new("black-forest-labs", model));
+        assert_eq!(of("flux-dev"), [Source::Local("/models/dev".to_owned())]);
+        let installed = Source::Local(installed.display().to_string());
+        assert_eq!(of("flux-schnell"), [installed]);
+        let defaults = settings.tool_defaults();
+        let dev = &defaults[&ToolSlug::new("black-forest-labs", "flux-dev")];
+        assert_eq!((dev.steps, dev.guidance), (Some(20), Some(4.5)));
+        let wrong = failure("[tools.\"black-forest-labs/flux-dev\"]\nsteps = 500");
+        assert!(
+            wrong.contains("[steps] must be between 1 and 50"),
+            "{wrong}"
+        );
     }
 
     #[test]

@@ -115,6 +115,7 @@ pub async fn run_all(factory: impl AsyncFn() -> Arc<dyn Store>) {
         limits::a_concurrency_limit_holds_against_a_race,
         limits::a_balance_is_never_promised_twice,
         limits::only_a_success_is_paid_for_and_once,
+        limits::each_picture_is_paid_for_but_none_that_was_withheld,
         limits::prices_are_each_tool_s_or_everyone_s,
         fairness::a_flood_delays_another_s_first_task_by_less_than_ten,
         fairness::shares_follow_the_weights,

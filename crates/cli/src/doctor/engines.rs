@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use tintype_catalog::Catalog;
-
 use super::Finding;
 use crate::engine_states::{self, EngineState};
 use crate::library;
@@ -12,7 +10,7 @@ use crate::settings::{Settings, Source};
 
 /// One line for each tool.
 pub(super) fn tools(settings: &Settings) -> Vec<Finding> {
-    let catalog = Catalog::builtin();
+    let catalog = settings.catalog();
     let tools = catalog.tools().iter().map(|tool| tool.slug());
     tools
         .map(|tool| {
@@ -99,7 +97,7 @@ fn is_model(path: &Path) -> bool {
 
 /// How the provider is reached, if a tool uses it. The key is never shown.
 pub(super) fn provider(settings: &Settings) -> Option<Finding> {
-    let catalog = Catalog::builtin();
+    let catalog = settings.catalog();
     let tools = catalog.tools().iter().map(|tool| tool.slug());
     let mut sources = tools.flat_map(|tool| settings.sources(&tool));
     if !sources.any(|source| source == Source::Bfl) {

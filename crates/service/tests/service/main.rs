@@ -12,6 +12,7 @@ mod janitor_lives;
 mod life;
 mod moderation;
 mod projects;
+mod sampling;
 mod stepping;
 mod stopping;
 mod submit;

@@ -148,6 +148,38 @@ pub(super) async fn only_a_success_is_paid_for_and_once(bench: &Bench) {
     assert_eq!((account.active, account.reserved_micros), (0, 0));
 }
 
+pub(super) async fn each_picture_is_paid_for_but_none_that_was_withheld(bench: &Bench) {
+    with_money(bench, 100, 30).await;
+    let several = |pictures| NewTask {
+        pictures,
+        ..new_task(bench.project)
+    };
+    let refused = bench.store.submit(several(4), START).await;
+    let expected = Refusal::InsufficientBalance {
+        available_micros: 100,
+        price_micros: 120,
+    };
+    assert_eq!(refusal(refused), expected);
+    let accepted = bench.store.submit(several(3), START).await;
+    accepted.expect("the store answers");
+    assert_eq!(bench.account().await.available_micros(), Some(10));
+    let task = bench.claim(START).await.remove(0);
+    let Outcome::Succeeded { outputs, maker, .. } = success(&task) else {
+        unreachable!("a success");
+    };
+    let outcome = Outcome::Succeeded {
+        outputs,
+        withheld: 2,
+        maker,
+        debug_error: "two were withheld".to_owned(),
+    };
+    bench.complete(&task, outcome).await;
+    assert_eq!(bench.detail(task.id).await.cost_micros, 30);
+    let account = bench.account().await;
+    assert_eq!(account.balance_micros, Some(70));
+    assert_eq!(account.reserved_micros, 0);
+}
+
 pub(super) async fn prices_are_each_tool_s_or_everyone_s(bench: &Bench) {
     let tool = |model| Priced::Tool(ToolSlug::new("owner", model));
     let change = AccountChange {
