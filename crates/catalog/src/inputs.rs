@@ -1,6 +1,7 @@
 //! The typed view of a run's inputs.
 
 use serde_json::{Map, Value};
+use tintype_domain::LoraChoice;
 
 /// The inputs of one run: as the client sees them echoed, and as the run uses them.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Inputs {
     pub num_outputs: u32,
     /// How the sampler is to run, as far as it was said.
     pub sampler: SamplerInputs,
+    /// LoRAs that were asked for; `None`: those of the tool.
+    pub loras: Option<Vec<LoraChoice>>,
     /// Where the noise starts. `None` asks for a random one: see [`Inputs::settle_seed`].
     pub seed: Option<u64>,
     /// Width to height.

@@ -163,6 +163,8 @@ pub enum Role {
     NegativePrompt,
     /// The scale of classifier-free guidance.
     TrueCfg,
+    /// LoRAs and their weights.
+    Loras,
 }
 
 impl Role {

@@ -1,6 +1,7 @@
 //! From the fields of a request to the inputs of a run, by the rules of the tool's file.
 
 use serde_json::{Map, Value};
+use tintype_domain::{LoraChoice, LoraError};
 
 use crate::coerce::{Coerced, Whole, coerce, whole_number};
 use crate::inputs::{AspectRatio, ImageReference, InputImage, Inputs, OutputFormat, SamplerInputs};
@@ -69,6 +70,14 @@ pub enum InputError {
         /// What it may be.
         options: String,
     },
+    /// It names no LoRAs.
+    #[error("Request parameters are invalid. [{id}]: {reason}")]
+    NoLoras {
+        /// The field.
+        id: String,
+        /// What is wrong with it.
+        reason: LoraError,
+    },
     /// It is an object or a list.
     #[error("Request parameters are invalid. [{id}] must be a single value")]
     NotAValue {
@@ -106,6 +115,7 @@ impl Tool {
             strength: None,
             num_outputs: 1,
             sampler: SamplerInputs::default(),
+            loras: None,
             seed: None,
             aspect_ratio: AspectRatio::MatchInput,
             output_format: OutputFormat::Png,
@@ -179,6 +189,7 @@ impl Inputs {
             Role::Shift => self.sampler.shift = text.parse().ok(),
             Role::TrueCfg => self.sampler.true_cfg = text.parse().ok(),
             Role::NegativePrompt => self.sampler.negative_prompt = Some(text.to_owned()),
+            Role::Loras => self.loras = LoraChoice::list(text).ok(),
             Role::Upsampling => self.prompt_upsampling = text == "true",
             Role::Safety => self.safety_tolerance = text.parse().unwrap_or_default(),
             Role::Seed => {
@@ -244,6 +255,13 @@ fn checked(input: &Input, text: String) -> Result<String, InputError> {
     }
     if let Some(decimals) = input.decimals {
         return checked_decimal(input, decimals, &text);
+    }
+    if input.role == Role::Loras {
+        let id = input.id.clone();
+        let known = LoraChoice::list(&text);
+        return known
+            .map(|_| text)
+            .map_err(|reason| InputError::NoLoras { id, reason });
     }
     if input.control == Control::Select {
         return checked_option(input, &text);

@@ -467,3 +467,31 @@ fn a_tool_s_file_names_only_parameters_that_there_are() {
         "{error}"
     );
 }
+
+#[test]
+fn loras_are_names_with_weights() {
+    for slug in ["flux-kontext-max", "flux-pro-1.1"] {
+        let inputs = valid(
+            slug,
+            json!({ "prompt": "x", "loras": "style:0.8, detail:-0.3" }),
+        );
+        let loras = inputs.loras.clone().expect("some were asked for");
+        let named: Vec<_> = loras.iter().map(|l| (l.name.as_str(), l.weight)).collect();
+        assert_eq!(named, [("style", 0.8), ("detail", -0.3)]);
+        assert_eq!(inputs.parameters["loras"], "style:0.8, detail:-0.3");
+        let none = valid(slug, json!({ "prompt": "x", "loras": "none" }));
+        assert_eq!(none.loras, Some(Vec::new()));
+        let unsaid = valid(slug, json!({ "prompt": "x", "loras": "" }));
+        assert_eq!(unsaid.loras, None);
+        for (bad, expected) in [
+            ("../../etc/passwd", "no name of a LoRA"),
+            ("style:much", "no weight of a LoRA"),
+            ("a,b,a", "the LoRA a is named twice"),
+        ] {
+            let refused = tool(slug).validate(&fields(json!({ "prompt": "x", "loras": bad })));
+            let faults = refused.expect_err("no LoRAs");
+            assert_eq!(faults.len(), 1);
+            assert!(faults[0].to_string().contains(expected), "{}", faults[0]);
+        }
+    }
+}

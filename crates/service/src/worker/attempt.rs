@@ -8,8 +8,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use image::RgbImage;
 use tintype_catalog::{AspectRatio, InputImage, Inputs, OutputFormat, SamplerInputs, Sizes};
-use tintype_domain::{Epoch, EventKind, ExitCode, Maker, Outcome, Task, TaskId, TaskState};
-use tintype_engine::{Engine, FileType, Job, Moderated, Sampling, Size, SizeTable, StartPicture};
+use tintype_domain::{
+    Epoch, EventKind, ExitCode, LoraChoice, Maker, Outcome, Task, TaskId, TaskState,
+};
+use tintype_engine::{
+    Engine, FileType, Job, LoraWish, Moderated, Sampling, Size, SizeTable, StartPicture,
+};
 use tintype_store::{Fenced, Progress};
 use tokio::time::{Instant, sleep};
 
@@ -180,6 +184,7 @@ impl Worker {
         let defaults = self.config.tool_defaults.get(&task.tool);
         let default_loras = self.config.tool_loras.get(&task.tool);
         let job = Job {
+            loras: inputs.loras.as_deref().map(loras),
             default_loras: default_loras.cloned().unwrap_or_default(),
             references,
             start,
@@ -330,6 +335,12 @@ fn sampling(inputs: &SamplerInputs) -> Sampling {
         true_cfg: inputs.true_cfg,
         negative_prompt: inputs.negative_prompt.clone(),
     }
+}
+
+/// LoRAs by their names, in the engine's words.
+fn loras(choices: &[LoraChoice]) -> Vec<LoraWish> {
+    let wish = |choice: &LoraChoice| LoraWish::named(choice.name.as_str(), choice.weight);
+    choices.iter().map(wish).collect()
 }
 
 fn exit_code(error: &ImageError) -> ExitCode {
