@@ -3,11 +3,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use figment::Figment;
 use figment::providers::Env;
 use serde::{Deserialize, Serialize};
-use tintype_engine::native::{DeviceOptions, Isa, WeightFormat};
+use tintype_engine::native::{DeviceOptions, Isa, MemoryLimit, WeightFormat};
+
+/// More is bytes or megabytes by mistake.
+const MOST_GIGABYTES: f64 = 65_536.0;
 
 /// The `[compute]` part.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +28,11 @@ pub struct ComputeSettings {
     /// The folder where packed weights are kept, so that the next start need not read and pack them;
     /// it grows as large as the packed models.
     pub packed_cache: Option<PathBuf>,
+    /// Gigabytes (2³⁰ bytes) that all models and what they draw may take together; what the machine has
+    /// free when not given.
+    pub memory_gb: Option<f64>,
+    /// Whether `serve` loads its models before the first task needs them.
+    pub preload: bool,
 }
 
 impl ComputeSettings {
@@ -52,8 +60,23 @@ impl ComputeSettings {
             vae_memory_mb: self.vae_memory_mb,
             pin: self.pin,
             packed_cache: self.packed_cache.clone(),
+            memory: self.memory()?,
             ..DeviceOptions::default()
         })
+    }
+
+    fn memory(&self) -> anyhow::Result<MemoryLimit> {
+        match self.memory_gb {
+            None => Ok(MemoryLimit::Machine),
+            // A fraction of a gigabyte may be meant; a thousand of them are not.
+            Some(gigabytes) if gigabytes > 0.0 && gigabytes <= MOST_GIGABYTES => {
+                let bytes = gigabytes * f64::from(1 << 30);
+                Ok(MemoryLimit::Bytes(bytes as u64))
+            }
+            Some(gigabytes) => bail!(
+                "compute.memory_gb is {gigabytes}: give the gigabytes that models may take, such as 12"
+            ),
+        }
     }
 
     fn isa(&self) -> anyhow::Result<Option<Isa>> {
@@ -92,6 +115,20 @@ mod tests {
         assert_eq!(found.isa, Some(Isa::Portable));
         assert_eq!(found.weights, WeightFormat::Int8);
         assert_eq!(found.vae_memory_mb, Some(512));
+        assert_eq!(found.memory, MemoryLimit::Machine);
+        let limited = |memory_gb| {
+            let settings = ComputeSettings {
+                memory_gb: Some(memory_gb),
+                ..ComputeSettings::default()
+            };
+            settings.device_options().map(|options| options.memory)
+        };
+        let half = limited(0.5).expect("half a gigabyte");
+        assert_eq!(half, MemoryLimit::Bytes(1 << 29));
+        for wrong in [0.0, -1.0, f64::NAN, 12e9] {
+            let error = limited(wrong).expect_err("not gigabytes").to_string();
+            assert!(error.contains("compute.memory_gb"), "{error}");
+        }
         let error = |isa, weights| format!("{:#}", options(isa, weights).expect_err("unknown"));
         let isa = error("sse2", "exact");
         assert!(

@@ -106,10 +106,11 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         machine::processor(),
         machine::compute(&settings.compute),
         machine::threads(settings.threads),
-        machine::memory(),
+        machine::memory(&settings.compute),
     ];
     findings.push(library::installed(settings));
     findings.extend(engines::tools(settings));
+    findings.extend(engines::plans(settings));
     findings.extend(engines::provider(settings));
     findings.extend(engines::states(settings));
     findings.push(moderation::moderation(settings));

@@ -1,24 +1,24 @@
 //! Which engine draws for which tool, with which model. Tools that name the same share it.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use tintype_domain::ToolSlug;
-use tintype_engine::native::{DeviceOptions, NativeEngine};
+use tintype_engine::native::{DeviceOptions, Host, ModelSource, NativeEngine};
 use tintype_engine::{AbsentEngine, Breaker, Chain, Engine, Link, LoraWish};
 use tintype_service::worker::Engines;
 
 use crate::engine_states::StateFile;
 use crate::library;
-use crate::memory::{self, gigabytes};
 use crate::settings::{Settings, Source};
 
 /// The model that ships inside the program.
 pub const BUNDLED: &str = "nano";
 
-/// The opened models.
+/// The models that tools name.
 pub struct Models {
     engines: Engines,
     descriptions: Vec<String>,
@@ -26,11 +26,12 @@ pub struct Models {
 }
 
 impl Models {
-    /// Opens every model that a tool needs. Blocks until all are loaded. One that cannot be opened
-    /// is passed over if another engine stands in for it.
+    /// Looks at every model that a tool needs. Weights are loaded when the first task needs them, or ahead
+    /// if the settings say so, but never while somebody waits here. A model that cannot be opened fails its
+    /// own tasks, or another engine draws in its place; it is looked at again when tasks want it.
     ///
     /// # Errors
-    /// A tool for which nothing can be opened, with the reason.
+    /// Nothing can compute; a tool with no engine but a provider that is not set up.
     pub fn open(settings: &Settings) -> anyhow::Result<Self> {
         let mut opening = Opening::of(settings);
         let mut engines = Engines::new();
@@ -84,6 +85,8 @@ struct Opening<'a> {
     states: StateFile,
     members: Vec<Member>,
     chains: Vec<(Vec<Source>, Arc<dyn Engine>)>,
+    /// The device of all models, once there is one.
+    host: Option<Arc<Host>>,
 }
 
 impl<'a> Opening<'a> {
@@ -93,6 +96,7 @@ impl<'a> Opening<'a> {
             states: StateFile::in_folder(&settings.data),
             members: Vec::new(),
             chains: Vec::new(),
+            host: None,
         }
     }
 
@@ -105,55 +109,64 @@ impl<'a> Opening<'a> {
         let mut links = Vec::new();
         let mut missing = Vec::new();
         for source in sources {
-            let member = self.member(source);
+            let member = self.member(source)?;
             links.push(member.link.clone());
             missing.extend(member.missing.clone());
         }
-        if missing.len() == links.len() {
+        let nobody = missing.len() == links.len();
+        let local = |source: &Source| matches!(source, Source::Local(_));
+        if nobody && !sources.iter().any(local) {
             return Err(anyhow!(missing.join("; ")));
         }
         for reason in missing {
-            tracing::warn!("{reason}; the other engine draws in its place");
+            match nobody {
+                true => tracing::warn!("{reason}; tasks that need it fail with this reason"),
+                false => tracing::warn!("{reason}; the other engine draws in its place"),
+            }
         }
-        let chain: Arc<dyn Engine> = match (sources, links.as_slice()) {
-            // What only ever ends with the program needs no breaker.
-            ([Source::Local(_)], [link]) => link.engine.clone(),
-            _ => Arc::new(Chain::new(links, Instant::now)),
-        };
+        let chain: Arc<dyn Engine> = Arc::new(Chain::new(links, Instant::now));
         self.chains.push((sources.to_vec(), chain.clone()));
         Ok(chain)
     }
 
-    fn member(&mut self, source: &Source) -> &Member {
+    fn member(&mut self, source: &Source) -> anyhow::Result<&Member> {
         let known = self
             .members
             .iter()
             .position(|member| member.source == *source);
-        let index = known.unwrap_or_else(|| {
-            self.members.push(self.open(source));
-            self.members.len() - 1
-        });
-        &self.members[index]
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let member = self.open(source)?;
+                self.members.push(member);
+                self.members.len() - 1
+            }
+        };
+        Ok(&self.members[index])
     }
 
-    fn open(&self, source: &Source) -> Member {
-        let opened: anyhow::Result<Arc<dyn Engine>> = match source {
-            Source::Local(name) => self
-                .room_for(source, name)
-                .and_then(|()| open_local(name, self.settings)),
-            Source::Bfl => self
-                .settings
-                .bfl
-                .engine()
-                .map(|engine| Arc::new(engine) as _),
+    fn open(&mut self, source: &Source) -> anyhow::Result<Member> {
+        let (engine, missing): (Arc<dyn Engine>, _) = match source {
+            Source::Local(name) => {
+                let engine = self.local(name)?;
+                let trouble = engine.trouble();
+                let missing = trouble.map(|why| match library::locate(name, &self.settings.data) {
+                    Ok(_) => format!("cannot open the model {name}: {why}"),
+                    Err(nowhere) => format!("cannot open the model {name}: {nowhere:#}"),
+                });
+                (Arc::new(engine), missing)
+            }
+            Source::Bfl => match self.settings.bfl.engine() {
+                Ok(engine) => (Arc::new(engine), None),
+                Err(error) => {
+                    let message = format!("{error:#}.");
+                    let absent = AbsentEngine::new(source.to_string(), message);
+                    (Arc::new(absent), Some(format!("{error:#}")))
+                }
+            },
         };
-        let missing = opened.as_ref().err().map(|error| format!("{error:#}"));
-        let engine = opened.unwrap_or_else(|error| {
-            let message = format!("{error:#}.");
-            Arc::new(AbsentEngine::new(source.to_string(), message))
-        });
         let breaker = Breaker::new(source.to_string());
-        Member {
+        Ok(Member {
             source: source.clone(),
             link: Link {
                 engine,
@@ -161,48 +174,60 @@ impl<'a> Opening<'a> {
             },
             label: describe(source, self.settings),
             missing,
-        }
+        })
     }
 
-    /// Whether a model may be opened. One that does not fit would take the machine down with it:
-    /// if other engines stand behind it everywhere, they draw instead.
-    ///
-    /// # Errors
-    /// How much is missing.
-    fn room_for(&self, source: &Source, name: &str) -> anyhow::Result<()> {
-        let catalog = self.settings.catalog();
-        let tools = catalog.tools().iter();
-        let mut orders = tools.map(|tool| self.settings.sources(&tool.slug()));
-        let Some(memory) = memory::of_this_machine() else {
-            return Ok(());
+    /// A model on the one device of this program.
+    fn local(&mut self, name: &str) -> anyhow::Result<NativeEngine> {
+        let host = match &self.host {
+            Some(host) => host.clone(),
+            None => {
+                let host = Host::start(device_options(self.settings)?);
+                self.host
+                    .insert(host.context("nothing can compute")?)
+                    .clone()
+            }
         };
-        if orders.any(|order| order.len() == 1 && order[0] == *source) {
-            return Ok(());
-        }
-        let folder = library::locate(name, &self.settings.data)
-            .with_context(|| format!("cannot open the model {name}"))?;
-        let wanted = memory::weights_bytes(&folder);
-        if wanted > memory.available_bytes {
-            bail!(
-                "the model {name} does not fit: it wants {:.1} GiB at least, and {:.1} GiB are free",
-                gigabytes(wanted),
-                gigabytes(memory.available_bytes)
+        let engine = host.engine(source_of(name, &self.settings.data));
+        if let Some(plan) = engine.plan() {
+            tracing::info!(
+                model.name = engine.model_name(),
+                memory.plan = plan,
+                "model found"
             );
         }
-        Ok(())
+        if self.settings.compute.preload {
+            engine.preload().context("nothing can compute")?;
+        }
+        Ok(engine)
     }
 }
 
-fn open_local(name: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Engine>> {
-    let options = DeviceOptions {
+/// How this program computes.
+///
+/// # Errors
+/// Those of [`crate::compute_settings::ComputeSettings::device_options`].
+pub fn device_options(settings: &Settings) -> anyhow::Result<DeviceOptions> {
+    Ok(DeviceOptions {
         threads: settings.threads.unwrap_or(0),
         lora_folder: Some(settings.models.lora_folder(&settings.data)),
         ..settings.compute.device_options()?
+    })
+}
+
+/// What a model's name means. Of one that is not there, the place where it would be: a task that comes when
+/// it was fetched draws with it.
+pub fn source_of(name: &str, data: &Path) -> ModelSource {
+    let missing = |_| {
+        let path = PathBuf::from(name);
+        let is_name = path.components().count() == 1;
+        ModelSource::Directory(if is_name {
+            data.join("models").join(path)
+        } else {
+            path
+        })
     };
-    let source = library::source(name, &settings.data);
-    let opened = source.and_then(|source| Ok(NativeEngine::start(source, options)?));
-    let engine = opened.with_context(|| format!("cannot open the model {name}"))?;
-    Ok(Arc::new(engine))
+    library::source(name, data).unwrap_or_else(missing)
 }
 
 fn describe(source: &Source, settings: &Settings) -> String {

@@ -65,6 +65,10 @@ flag over both:
   base_url = \"https://api.bfl.ai\"
   key_env = \"BFL_API_KEY\" # the variable that holds the key
 
+  [compute]
+  memory_gb = 12         # what all models may take together; without it what is free
+  preload = true         # load models before the first task needs them
+
   [limits]
   body_bytes = 33554432
   multipart_bytes = 105906176

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use rand::rngs::StdRng;
 use tintype_catalog::Catalog;
-use tintype_domain::{Task, TaskRef, UnixMillis};
+use tintype_domain::{Task, TaskRef, ToolSlug, UnixMillis};
 use tintype_store::Store;
 use tokio::sync::{Notify, watch};
 
@@ -19,6 +19,7 @@ use crate::moderation::Moderation;
 use crate::outlook::LastView;
 use crate::upsampling::Upsampling;
 use crate::watch::Hub;
+use crate::worker::Engines;
 use crate::{Clock, Principal, SealingKey, ServiceError};
 
 /// What an operator decides.
@@ -101,6 +102,8 @@ pub struct Service {
     pub(crate) upsampling: Upsampling,
     /// Tasks that the worker of this process runs at the same time; zero before there is one.
     places: AtomicUsize,
+    /// What draws for which tool; nothing before there is a worker in this process.
+    engines: OnceLock<Engines>,
 }
 
 impl Service {
@@ -126,6 +129,7 @@ impl Service {
             moderation: config.moderation,
             upsampling: config.upsampling,
             places: AtomicUsize::new(0),
+            engines: OnceLock::new(),
         }
     }
 
@@ -136,6 +140,22 @@ impl Service {
 
     pub(crate) fn set_places(&self, places: usize) {
         self.places.store(places, Ordering::Relaxed);
+    }
+
+    /// The worker of this process draws with these. The first worker counts.
+    pub(crate) fn set_engines(&self, engines: &Engines) {
+        drop(self.engines.set(engines.clone()));
+    }
+
+    /// Tools that nothing can draw for at the moment, in the catalogue's order. The reasons name places
+    /// on this machine: they are for the log and the doctor.
+    pub fn tools_without_engine(&self) -> Vec<ToolSlug> {
+        let Some(engines) = self.engines.get() else {
+            return Vec::new();
+        };
+        let in_trouble = |tool: &ToolSlug| engines.get(tool).is_some_and(|e| e.trouble().is_some());
+        let tools = self.catalog.tools().iter().map(|tool| tool.slug());
+        tools.filter(in_trouble).collect()
     }
 
     /// The tools that are offered.

@@ -1,12 +1,14 @@
 //! What draws: for each tool its engines, and the provider if one of them needs it.
 
-use std::path::Path;
+use std::sync::Arc;
+
+use tintype_engine::native::memory::of_this_machine;
+use tintype_engine::native::{MemoryProbe, ModelPlan};
 
 use super::Finding;
 use crate::engine_states::{self, EngineState};
-use crate::library;
-use crate::models::BUNDLED;
 use crate::settings::{Settings, Source};
+use crate::{library, models};
 
 /// One line for each tool.
 pub(super) fn tools(settings: &Settings) -> Vec<Finding> {
@@ -67,15 +69,7 @@ fn finding_of(name: &str, state: &EngineState, now: u64) -> Finding {
 
 fn trouble(source: &Source, settings: &Settings) -> Option<String> {
     match source {
-        Source::Local(model) if model == BUNDLED => None,
-        Source::Local(model) => match library::locate(model, &settings.data) {
-            Ok(folder) if is_model(&folder) => None,
-            Ok(_) => Some(format!(
-                "{model} holds no model (neither model_index.json nor files of weights); name another \
-                 one with --model, or {BUNDLED}"
-            )),
-            Err(error) => Some(error.to_string()),
-        },
+        Source::Local(model) => plan(model, settings).err(),
         Source::Bfl => settings.bfl.key().is_none().then(|| {
             let variable = &settings.bfl.key_env;
             format!("bfl has no key: put that of your account into the variable {variable}")
@@ -83,16 +77,37 @@ fn trouble(source: &Source, settings: &Settings) -> Option<String> {
     }
 }
 
-/// Whether there is something that a model can be read from; whoever opens it knows better.
-fn is_model(path: &Path) -> bool {
-    const WEIGHTS: [&str; 2] = ["safetensors", "gguf"];
-    let weights = |path: &Path| {
-        let ending = path.extension().unwrap_or_default();
-        WEIGHTS.iter().any(|known| ending == *known)
-    };
-    let inside = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let mut inside = inside.map(|entry| entry.path());
-    weights(path) || path.join("model_index.json").is_file() || inside.any(|path| weights(&path))
+/// What a model will take in memory, or why it cannot be opened.
+fn plan(model: &str, settings: &Settings) -> Result<ModelPlan, String> {
+    let options = models::device_options(settings).map_err(|error| format!("{error:#}"))?;
+    let machine: MemoryProbe = Arc::new(of_this_machine);
+    let plan = ModelPlan::of(
+        &models::source_of(model, &settings.data),
+        &options,
+        &machine,
+    );
+    plan.map_err(|error| match library::locate(model, &settings.data) {
+        Ok(_) => format!("cannot open the model {model}: {}", error.sentence()),
+        Err(nowhere) => format!("cannot open the model {model}: {nowhere:#}"),
+    })
+}
+
+/// One line for each model that can be opened: what of it will be in memory.
+pub(super) fn plans(settings: &Settings) -> Vec<Finding> {
+    let catalog = settings.catalog();
+    let tools = catalog.tools().iter().map(|tool| tool.slug());
+    let mut names: Vec<String> = Vec::new();
+    for source in tools.flat_map(|tool| settings.sources(&tool)) {
+        match source {
+            Source::Local(name) if !names.contains(&name) => names.push(name),
+            Source::Local(_) | Source::Bfl => {}
+        }
+    }
+    let plans = names.iter().filter_map(|name| {
+        let plan = plan(name, settings).ok()?;
+        Some(Finding::ok("memory plan", format!("{name}: {plan}")))
+    });
+    plans.collect()
 }
 
 /// How the provider is reached, if a tool uses it. The key is never shown.

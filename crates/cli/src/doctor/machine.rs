@@ -77,7 +77,8 @@ pub(super) fn threads(wanted: Option<usize>) -> Finding {
     finding
 }
 
-pub(super) fn memory() -> Finding {
+/// What the machine has, and what of it models may take.
+pub(super) fn memory(settings: &ComputeSettings) -> Finding {
     let Some(memory) = memory::of_this_machine() else {
         return Finding::ok("memory", "cannot tell")
             .note("a large model needs its size twice over");
@@ -86,7 +87,11 @@ pub(super) fn memory() -> Finding {
         gigabytes(memory.total_bytes),
         gigabytes(memory.available_bytes),
     );
-    let found = format!("{total:.1} GiB, of which {available:.1} GiB are free");
+    let limit = match settings.memory_gb {
+        Some(limit) => format!("; models may take {limit} GiB"),
+        None => String::new(),
+    };
+    let found = format!("{total:.1} GiB, of which {available:.1} GiB are free{limit}");
     let finding = Finding::ok("memory", found);
     if memory.available_bytes < ENOUGH_MEMORY_BYTES {
         return finding.note("that is little even for the bundled model: end other programs");

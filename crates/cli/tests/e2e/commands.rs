@@ -49,27 +49,6 @@ fn a_data_folder_in_use_is_said() {
 }
 
 #[test]
-fn a_missing_model_folder_is_said() {
-    let place = Place::new();
-    let text = failure(place.serve_command().args(["--model", "/no/such/model"]));
-    assert!(text.contains("/no/such/model"), "{text}");
-    let server = place.serve();
-    assert!(
-        server.keys.is_some(),
-        "a start that failed has not used up the keys"
-    );
-}
-
-#[test]
-fn the_missing_model_of_one_tool_is_said() {
-    let place = Place::with_configuration(
-        "[tools.\"black-forest-labs/flux-kontext-max\"]\nmodel = \"/no/such/kontext\"",
-    );
-    let text = failure(&mut place.serve_command());
-    assert!(text.contains("/no/such/kontext"), "{text}");
-}
-
-#[test]
 fn a_setting_that_does_not_exist_is_said() {
     let place = Place::with_configuration("lisen = \"127.0.0.1:0\"");
     let text = failure(&mut place.serve_command());

@@ -17,6 +17,7 @@ mod library;
 mod limits;
 mod metadata;
 mod provider;
+mod residency;
 mod secrets;
 mod seeds;
 mod server;

@@ -1,5 +1,5 @@
 //! Probes: `GET /healthz` says that the process answers, `GET /readyz` that a task would be kept,
-//! and what is not moderated.
+//! what is not moderated, and which tools nothing can draw for.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -30,7 +30,8 @@ pub(super) const READY: Endpoint = Endpoint {
     section: Section::Service,
     name: "ready",
     summary: "Whether a task would be kept",
-    description: "The first line is `ready`; another one says what is not moderated, if anything.",
+    description: "The first line is `ready`; others say what is not moderated, and which tools nothing can draw \
+                  for at the moment, if any.",
     takes: Takes::Nothing,
     gives: Gives::Line,
     refusals: &[Kind::Unavailable],
@@ -45,6 +46,9 @@ pub(super) async fn ready(State(app): State<App>) -> Result<(StatusCode, String)
     let mut lines = "ready\n".to_owned();
     if let Some(gap) = moderation.gap() {
         lines.extend([gap, "\n"]);
+    }
+    for tool in app.service.tools_without_engine() {
+        lines += &format!("nothing can draw for {tool}; `tintype doctor` says why\n");
     }
     Ok((StatusCode::OK, lines))
 }

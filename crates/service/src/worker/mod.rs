@@ -141,6 +141,7 @@ impl Worker {
             config,
             running: Running::default(),
         });
+        worker.service.set_engines(&worker.engines);
         let (draining, drain) = watch::channel(false);
         let task = tokio::spawn(async move {
             tokio::select! {
