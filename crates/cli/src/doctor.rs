@@ -13,6 +13,7 @@ mod library;
 mod machine;
 mod moderation;
 mod storage;
+mod upsampling;
 
 /// The command line of `doctor`.
 #[derive(Debug, Args)]
@@ -114,6 +115,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
     findings.extend(engines::provider(settings));
     findings.extend(engines::states(settings));
     findings.push(moderation::moderation(settings));
+    findings.extend(upsampling::upsampling(settings));
     findings.push(machine::public_url(settings));
     findings.push(machine::clock());
     findings

@@ -18,6 +18,7 @@ fn help_reads_as_published() {
         &["model", "remove"],
         &["model", "verify"],
         &["model", "inspect"],
+        &["upsample"],
         &["project", "create"],
         &["project", "set"],
         &["project", "list"],

@@ -36,6 +36,8 @@ mod settings;
 mod signals;
 mod table;
 mod tidy;
+mod upsample;
+mod upsampling;
 mod webhook;
 
 /// Pictures from models of the FLUX family: an image service of your own, in one binary.
@@ -62,6 +64,10 @@ enum Command {
     /// Fetch models, see which are here, check and remove them.
     #[command(subcommand)]
     Model(model_command::ModelCommand),
+    /// Show what a prompt would be rewritten to, without drawing.
+    ///
+    /// [upsampling] in the configuration says who rewrites prompts.
+    Upsample(upsample::UpsampleArguments),
     /// Make and manage projects.
     #[command(subcommand)]
     Project(project::ProjectCommand),
@@ -95,6 +101,7 @@ fn main() -> ExitCode {
         Command::Generate(command) => command.run(),
         Command::Edit(command) => command.run(),
         Command::Model(command) => command.run(),
+        Command::Upsample(command) => command.run(),
         Command::Project(command) => command.run(),
         Command::Tidy(command) => command.run(),
         Command::Doctor(command) => command.run(),

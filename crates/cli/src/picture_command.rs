@@ -11,14 +11,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::Rng;
 use serde_json::json;
 use tintype_engine::native::{DeviceKind, DeviceOptions, Dtype, NativeEngine};
+use tintype_engine::upsampling::{Purpose, Wish};
 use tintype_engine::{
     Cancellation, Drawing, Engine, Job, LoraWish, Picture, Progress, ProgressSink, Sampling, Size,
     StartPicture,
 };
 
 use crate::compute_settings::ComputeSettings;
-use crate::settings::data_folder;
-use crate::{library, lora_settings, picture_file};
+use crate::settings::{Overrides, Settings, data_folder};
+use crate::{library, lora_settings, picture_file, upsample};
 
 /// Pictures of one run at most: all of them are in memory at once.
 const MAX_PICTURES: i64 = 16;
@@ -92,6 +93,10 @@ pub struct PictureArguments {
     /// numbered: NAME-1.png, NAME-2.png … [default: tintype-SEED.png, of an edit IMAGE-edited.png].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Have the prompt rewritten before, as [upsampling] in the configuration says (nano has its own
+    /// way), and print what was used.
+    #[arg(long)]
+    upsample: bool,
     /// Print seed, size, steps and seconds per stage as JSON.
     #[arg(long)]
     json: bool,
@@ -142,6 +147,14 @@ impl PictureArguments {
             PathBuf::from(format!("{stem}.png"))
         });
         let format = picture_file::format_of(&output)?;
+        let upsampled = self.upsampled(&task, seed)?;
+        let task = match &upsampled {
+            Some(prompt) => Task {
+                prompt: prompt.clone(),
+                ..task
+            },
+            None => task,
+        };
         let bar = progress_bar();
         bar.set_message("loading the model");
         let started = Instant::now();
@@ -156,13 +169,47 @@ impl PictureArguments {
             let output = self.numbered(&output, number);
             picture_file::write(&picture.image, &output, format)?;
             if self.json {
-                let report = report(&drawing, picture, &output, load_seconds);
+                let mut report = report(&drawing, picture, &output, load_seconds);
+                if let Some(prompt) = &upsampled {
+                    report["upsampled_prompt"] = prompt.as_str().into();
+                }
                 println!("{report}");
             } else {
                 println!("{}", summary(&drawing, picture, &output));
             }
         }
         Ok(())
+    }
+
+    /// What the prompt is rewritten to, if that is wished and possible. What keeps it from being
+    /// rewritten is said, and the picture is drawn all the same unless the settings require it.
+    fn upsampled(&self, task: &Task, seed: u64) -> anyhow::Result<Option<String>> {
+        if !self.upsample {
+            return Ok(None);
+        }
+        let settings = Settings::load(None, Overrides::default())?;
+        let upsampler = upsample::upsampler(&settings, &self.model)?;
+        let wish = Wish {
+            prompt: task.prompt.clone(),
+            purpose: match task.references.is_empty() {
+                true => Purpose::Picture,
+                false => Purpose::Edit,
+            },
+            seed,
+        };
+        match upsample::rewritten(upsampler.as_ref(), wish) {
+            Ok(prompt) => {
+                if !self.json {
+                    println!("prompt: {prompt}");
+                }
+                Ok(Some(prompt))
+            }
+            Err(why) if settings.upsampling.required == Some(true) => Err(why),
+            Err(why) => {
+                eprintln!("tintype: {why}; drawing from the prompt as it is");
+                Ok(None)
+            }
+        }
     }
 
     /// The file of one of the pictures, counted from one.

@@ -86,6 +86,14 @@ flag over both:
   [moderation.classifier] # judges pictures; tintype model pull nsfw-vit gets one
   model = \"DIR\"
 
+  [upsampling]           # docs/configuration.md: who rewrites prompts
+  kind = \"endpoint\"      # \"nano\", \"native\", \"off\"; for one tool under [tools.\"…\".upsampling]
+  required = false       # true: a task fails when its prompt cannot be rewritten
+
+  [upsampling.endpoint]  # a chat server: vLLM, llama.cpp, Ollama …
+  url = \"http://127.0.0.1:11434\"
+  model = \"qwen3:4b\"
+
 In the environment these are TINTYPE_DANGER_ALLOW_PRIVATE_ADDRESSES, TINTYPE_LIMITS__BODY_BYTES and \
 so on. TINTYPE_LOG sets what is logged, such as debug or warn,tintype_server=info.
 

@@ -24,6 +24,8 @@ use crate::lora_settings;
 use crate::models_settings::ModelsSettings;
 use crate::moderation::ModerationSettings;
 use crate::retention::RetentionSettings;
+use crate::upsampling;
+use crate::upsampling::UpsamplingSettings;
 
 /// The configuration file that is read without being named, in the working folder or in the data
 /// folder.
@@ -71,6 +73,8 @@ pub struct Settings {
     pub models: ModelsSettings,
     /// What is let through.
     pub moderation: ModerationSettings,
+    /// Who rewrites prompts.
+    pub upsampling: UpsamplingSettings,
     /// How the engine computes.
     pub compute: ComputeSettings,
 }
@@ -95,6 +99,8 @@ pub struct ToolSettings {
     pub true_cfg: Option<f32>,
     /// The same for what the picture shall not show.
     pub negative_prompt: Option<String>,
+    /// Who rewrites prompts; what it leaves open is as it is for all tools.
+    pub upsampling: Option<UpsamplingSettings>,
 }
 
 impl ToolSettings {
@@ -189,6 +195,7 @@ impl Default for Settings {
             bfl: BflSettings::default(),
             models: ModelsSettings::default(),
             moderation: ModerationSettings::default(),
+            upsampling: UpsamplingSettings::default(),
             compute: ComputeSettings::default(),
         }
     }
@@ -396,6 +403,7 @@ impl Settings {
             },
             fetch_timeout: Duration::from_secs(self.fetch.total_seconds),
             moderation: self.moderation.moderation(&self.data)?,
+            upsampling: upsampling::open(self)?,
             ..ServiceConfig::new(public_url)
         })
     }

@@ -10,10 +10,12 @@
 
 mod error;
 mod host;
+mod language;
 mod line;
 mod loras;
 pub mod memory;
 mod model;
+mod nano;
 mod options;
 mod plan;
 mod preview;
@@ -38,7 +40,9 @@ pub use tintype_flux::lora::Summary as LoraSummary;
 pub use error::StartError;
 pub use host::Host;
 pub use loras::names_in as lora_names;
+pub use language::{LanguageOptions, LanguageUpsampler};
 pub use memory::{Memory, MemoryLimit, MemoryProbe};
+pub use nano::NanoUpsampler;
 pub use options::{DeviceKind, DeviceOptions, Dtype, ModelSource};
 pub use plan::ModelPlan;
 

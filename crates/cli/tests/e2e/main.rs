@@ -23,5 +23,6 @@ mod seeds;
 mod server;
 mod shell;
 mod tidy;
+mod upsampling;
 mod watch;
 mod webhooks;
