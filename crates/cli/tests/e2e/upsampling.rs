@@ -160,6 +160,16 @@ fn install_language_model(place: &Place) {
         let name = file.file_name().expect("a name");
         fs::copy(&file, folder.join(name)).expect("copied");
     }
+    // Any word of a random model is as likely as another: many of them end an answer.
+    let generation = json!({
+        "do_sample": true, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
+        "eos_token_id": [416, 417, 11, 31, 51, 71, 91, 111, 131, 151, 171, 191, 211, 231, 251, 271],
+    });
+    fs::write(
+        folder.join("generation_config.json"),
+        generation.to_string(),
+    )
+    .expect("written");
 }
 
 #[tokio::test]
@@ -171,9 +181,8 @@ async fn a_language_model_of_this_machine_rewrites_by_the_seed() {
     install_language_model(&place);
     let server = place.serve();
     let client = server.client();
-    // Random words end by themselves now and then, so some seeds have a rewriting.
     let mut rewritten = Vec::new();
-    for seed in 0..40 {
+    for seed in 0..6 {
         let task = drawn(&client, PRO, wished("a cat", seed)).await;
         let text = task["upsampledprompt"].as_str().expect("a text").to_owned();
         assert_eq!(text.is_empty(), task["debugerror"] != "", "{task}");
