@@ -87,7 +87,7 @@ flag over both:
   model = \"DIR\"
 
   [upsampling]           # docs/configuration.md: who rewrites prompts
-  kind = \"endpoint\"      # \"nano\", \"native\", \"off\"; for one tool under [tools.\"…\".upsampling]
+  kind = \"endpoint\"      # \"nano\", \"native\", \"off\"; for one tool: [tools.\"…\".upsampling]
   required = false       # true: a task fails when its prompt cannot be rewritten
 
   [upsampling.endpoint]  # a chat server: vLLM, llama.cpp, Ollama …

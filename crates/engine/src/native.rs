@@ -39,8 +39,8 @@ pub use tintype_flux::lora::Summary as LoraSummary;
 
 pub use error::StartError;
 pub use host::Host;
-pub use loras::names_in as lora_names;
 pub use language::{LanguageOptions, LanguageUpsampler};
+pub use loras::names_in as lora_names;
 pub use memory::{Memory, MemoryLimit, MemoryProbe};
 pub use nano::NanoUpsampler;
 pub use options::{DeviceKind, DeviceOptions, Dtype, ModelSource};
