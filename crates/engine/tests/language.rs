@@ -11,11 +11,11 @@ use tempfile::TempDir;
 use tintype_engine::native::{DeviceOptions, LanguageOptions, LanguageUpsampler, NanoUpsampler};
 use tintype_engine::upsampling::{NotUpsampled, Purpose, SystemPrompts, Upsampler, Wish};
 
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 24;
 
 /// Any word of a random model is as likely as another: so many of them end an answer that most end.
 const GENERATION: &str = r#"{"do_sample": true, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
-    "eos_token_id": [416, 417, 11, 31, 51, 71, 91, 111, 131, 151, 171, 191, 211, 231, 251, 271]}"#;
+    "eos_token_id": [416, 417, 11, 26, 41, 56, 71, 86, 101, 116, 131, 146, 161, 176, 191, 206, 221, 236, 251, 266, 281, 296, 311, 326, 341, 356, 371, 386, 401]}"#;
 
 /// The model, for all tests of this process.
 static MODEL: LazyLock<TempDir> = LazyLock::new(|| {
