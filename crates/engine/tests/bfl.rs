@@ -513,7 +513,8 @@ async fn an_error_of_the_provider_and_a_lost_job_are_failures_with_a_reason() {
 async fn what_the_provider_does_not_do_is_refused_or_remarked_upon() {
     let stand_in = StandIn::start().await;
     let engine = engine_with(options(&stand_in));
-    let refused: [(&str, fn(&mut Job)); 4] = [
+    type Change = fn(&mut Job);
+    let refused: [(&str, Change); 4] = [
         ("one picture a task", |job| job.pictures = 2),
         ("from the prompt alone", |job| {
             job.start = Some(StartPicture {

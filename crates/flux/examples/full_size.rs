@@ -272,7 +272,8 @@ fn component(
 
 /// Matrices in the encoding, the rest in bf16, as such files have it.
 fn entry(name: String, shape: Vec<usize>, encoding: Encoding) -> Entry {
-    let fits = shape.len() == 2 && shape[1] % encoding.block_values() == 0 && shape[0] > 64;
+    let fits =
+        shape.len() == 2 && shape[1].is_multiple_of(encoding.block_values()) && shape[0] > 64;
     Entry {
         name,
         shape,

@@ -121,7 +121,7 @@ impl Worker {
             Wish::Request(request) => (**request).clone(),
             Wish::Job(job) => request::of_job((**job).clone(), pipeline.settings())?,
         };
-        request.loras = self.loras.take(&pipeline, &commission.loras)?;
+        request.loras = self.loras.take(pipeline, &commission.loras)?;
         (commission.progress)(Progress::Started);
         let mut run = pipeline.start(&request).map_err(error)?;
         check()?;

@@ -104,7 +104,8 @@ async fn a_server_that_misbehaves_costs_the_rewriting_and_no_task() {
             "location: http://127.0.0.1:9/v1/chat/completions".to_owned(),
         )
     };
-    let cases: [(&str, fn() -> Answer); 11] = [
+    type Reply = fn() -> Answer;
+    let cases: [(&str, Reply); 11] = [
         ("slow", || Answer::Silence),
         ("429", || Answer::Status(429)),
         ("500", || Answer::Status(500)),
