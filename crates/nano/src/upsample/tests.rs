@@ -173,7 +173,7 @@ fn prompts_become_these() {
         .flat_map(|prompt| {
             let of_seed = |seed| upsample(prompt, seed).unwrap_or_default();
             [
-                format!("{prompt}"),
+                prompt.to_string(),
                 format!("  7 {}", of_seed(7)),
                 format!("  8 {}", of_seed(8)),
             ]
