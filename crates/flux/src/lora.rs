@@ -1,7 +1,7 @@
 //! LoRAs: small files that change what a model draws (Hu et al. 2021), under the names of diffusers, PEFT,
 //! Kohya, Black Forest Labs and XLabs.
 //!
-//! [`Lora::open`] reads a file against the layers of one model and packs it for that model's device. A
+//! `Lora::open` reads a file against the layers of one model and packs it for that model's device. A
 //! request names those that it wants ([`Applied`]); they are applied on the fly, so that the next request
 //! may have others at no cost. A file that does not fit, or holds more than plain LoRAs, is one error.
 
