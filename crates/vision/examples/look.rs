@@ -1,4 +1,4 @@
-//! What a look at a picture costs: `cargo run --release -p tintype-vision --example cost -- [THREADS]`.
+//! What a look at a picture costs: `cargo run --release -p tintype-vision --example look -- [THREADS]`.
 //!
 //! A ViT-B/16 for 224 × 224 pixels, as the usual classifiers are, with random weights; a picture of 1024 ×
 //! 1024 pixels. Prints the median of some looks and what of it is the resizing.
