@@ -15,6 +15,7 @@ mod engine_settings;
 mod engine_states;
 mod generate;
 mod greeting;
+mod key_variable;
 mod library;
 mod logs;
 mod lora_command;

@@ -11,6 +11,7 @@ use tintype_moderation::{Category, RuleSet, Thresholds, Tolerance};
 use tintype_service::moderation::{Endpoint, EndpointConfig, Mode, Moderation, OnFailure};
 use url::Url;
 
+use crate::key_variable;
 use crate::picture_classifier::{ClassifierModerator, ClassifierSettings};
 
 /// What an operator decides about moderation.
@@ -91,9 +92,6 @@ fn yes() -> bool {
 
 /// A worker that drains waits for a judgement: it must not be waited for longer.
 const MAX_TIMEOUT_SECONDS: u64 = 12;
-
-/// Variables that begin so are settings.
-const OUR_PREFIX: &str = "TINTYPE_";
 
 impl ModerationSettings {
     /// The moderators. Nothing is connected to; a classifier is loaded, from the library in the data
@@ -198,23 +196,10 @@ impl EndpointSettings {
         Ok(EndpointConfig {
             url,
             model: self.model.clone(),
-            key: self.key()?.map(Into::into),
+            key: key_variable::read(self.key_env.as_deref())?.map(Into::into),
             timeout: Duration::from_secs(self.timeout_seconds),
             categories: categories.collect::<anyhow::Result<_>>()?,
         })
-    }
-
-    fn key(&self) -> anyhow::Result<Option<String>> {
-        let Some(name) = &self.key_env else {
-            return Ok(None);
-        };
-        if name.starts_with(OUR_PREFIX) {
-            bail!("key_env names a variable that begins with {OUR_PREFIX}: those are settings");
-        }
-        let key = std::env::var(name).ok().filter(|key| !key.is_empty());
-        let key =
-            key.ok_or_else(|| anyhow!("the variable {name} that holds the key is not set"))?;
-        Ok(Some(key))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, anyhow, bail};
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use tintype_compute::{CpuDevice, CpuOptions};
 use tintype_moderation::{Category, PictureModerator, Scores, Unjudged};
 use tintype_vision::{Classifier, Seen};
+
+use crate::library;
 
 /// The library's model that is used when it is installed and nobody says otherwise.
 pub const DEFAULT_MODEL: &str = "nsfw-vit";
@@ -84,8 +86,8 @@ struct Manifest {
 impl ClassifierSettings {
     /// The one that nobody had to set up: it is installed.
     pub fn installed(data: &Path) -> Option<Self> {
-        let settings = Self::default();
-        settings.folder(data).is_dir().then_some(settings)
+        let folder = data.join("models").join(DEFAULT_MODEL);
+        folder.is_dir().then(Self::default)
     }
 
     /// Opens the model.
@@ -96,13 +98,7 @@ impl ClassifierSettings {
         if self.threads == 0 {
             bail!("threads must be at least 1");
         }
-        let folder = self.folder(data);
-        if !folder.is_dir() {
-            bail!(
-                "there is no model {} and no such folder; get one: tintype model pull {DEFAULT_MODEL}",
-                self.model
-            );
-        }
+        let folder = library::locate(&self.model, data)?;
         let device = CpuDevice::with_options(CpuOptions {
             threads: self.threads,
             ..CpuOptions::default()
@@ -113,14 +109,6 @@ impl ClassifierSettings {
             classifier: Mutex::new(classifier),
             meanings,
         })))
-    }
-
-    fn folder(&self, data: &Path) -> PathBuf {
-        let installed = data.join("models").join(&self.model);
-        match installed.is_dir() {
-            true => installed,
-            false => PathBuf::from(&self.model),
-        }
     }
 
     /// What each label means, by whom is asked first: the settings, the model's folder, what is usual.
@@ -227,7 +215,7 @@ mod tests {
     use super::*;
 
     /// A tiny random classifier with these labels, in place of a real one.
-    pub fn golden() -> PathBuf {
+    fn golden() -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../vision/tests/golden/sigmoid/model")
     }
 

@@ -19,9 +19,7 @@ use url::Url;
 
 use crate::models::BUNDLED;
 use crate::settings::{Settings, Source};
-
-/// Variables that begin so are settings.
-const OUR_PREFIX: &str = "TINTYPE_";
+use crate::{key_variable, library};
 
 /// A task holds its worker's place meanwhile, twice as long with the retry.
 const MAX_TIMEOUT_SECONDS: u64 = 60;
@@ -335,7 +333,7 @@ impl EndpointSettings {
         Ok(ChatEndpointConfig {
             url,
             model: self.model.clone(),
-            key: self.key()?.map(Into::into),
+            key: key_variable::read(self.key_env.as_deref())?.map(Into::into),
             timeout: Duration::from_secs(self.timeout_seconds),
             temperature: self.temperature,
             max_tokens: self.max_tokens,
@@ -343,47 +341,9 @@ impl EndpointSettings {
             extra: self.extra.clone().into_iter().collect(),
         })
     }
-
-    fn key(&self) -> anyhow::Result<Option<String>> {
-        let Some(name) = &self.key_env else {
-            return Ok(None);
-        };
-        if name.starts_with(OUR_PREFIX) {
-            bail!("key_env names a variable that begins with {OUR_PREFIX}: those are settings");
-        }
-        let key = std::env::var(name).ok().filter(|key| !key.is_empty());
-        let key =
-            key.ok_or_else(|| anyhow!("the variable {name} that holds the key is not set"))?;
-        Ok(Some(key))
-    }
 }
 
 impl NativeSettings {
-    /// The folder of the model: an installed one, or one that is named.
-    pub fn folder(&self, data: &Path) -> PathBuf {
-        let installed = data.join("models").join(&self.model);
-        match installed.is_dir() {
-            true => installed,
-            false => PathBuf::from(&self.model),
-        }
-    }
-
-    /// The folder, if it is there.
-    ///
-    /// # Errors
-    /// What to do about it.
-    pub fn existing_folder(&self, data: &Path) -> anyhow::Result<PathBuf> {
-        let folder = self.folder(data);
-        if !folder.is_dir() {
-            bail!(
-                "there is no language model {name} and no such folder; get one: tintype model pull \
-                 {name}",
-                name = self.model
-            );
-        }
-        Ok(folder)
-    }
-
     fn options(
         &self,
         settings: &Settings,
@@ -402,7 +362,7 @@ impl NativeSettings {
         }
         Ok(LanguageOptions {
             name: self.model.clone(),
-            folder: self.existing_folder(&settings.data)?,
+            folder: library::locate(&self.model, &settings.data)?,
             device: DeviceOptions {
                 threads: self.threads.or(settings.threads).unwrap_or(0),
                 ..settings.compute.device_options()?

@@ -10,7 +10,7 @@ use crate::{
     lora::Applied,
     weights::{
         Error, Weights,
-        layers::{Loader, Width},
+        layers::{LayerNorm, Loader, Width},
     },
 };
 
@@ -61,8 +61,11 @@ impl ClipTextEncoder {
         let blocks = (0..config.num_hidden_layers)
             .map(|index| ClipBlock::load(&mut loader, &config, (prefix, index), device.clone()))
             .collect::<Result<_, _>>()?;
-        let final_norm =
-            LayerNorm::load(&mut loader, &format!("{prefix}final_layer_norm"), &config)?;
+        let final_norm = loader.layer_norm(
+            &format!("{prefix}final_layer_norm"),
+            config.hidden_size,
+            config.layer_norm_eps,
+        )?;
         weights.finish()?;
         Ok(Self {
             config,
@@ -202,10 +205,18 @@ impl ClipBlock {
             device,
             heads: config.num_attention_heads,
             scale: 1.0 / (head_dim as f32).sqrt(),
-            attention_norm: LayerNorm::load(loader, &format!("{name}.layer_norm1"), config)?,
+            attention_norm: loader.layer_norm(
+                &format!("{name}.layer_norm1"),
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
             qkv: qkv?,
             output: output?,
-            feed_forward_norm: LayerNorm::load(loader, &format!("{name}.layer_norm2"), config)?,
+            feed_forward_norm: loader.layer_norm(
+                &format!("{name}.layer_norm2"),
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
             activation: config.activation()?,
             up: up?,
             down: down?,
@@ -245,27 +256,6 @@ impl ClipBlock {
             .up
             .run(device, &normal, Epilogue::Activation(self.activation));
         self.down.run(device, &up, Epilogue::Residual(&hidden))
-    }
-}
-
-#[derive(Clone, Debug)]
-struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
-    eps: f32,
-}
-
-impl LayerNorm {
-    fn load(loader: &mut Loader<'_>, name: &str, config: &ClipConfig) -> Result<Self, Error> {
-        Ok(Self {
-            weight: loader.vector(name, config.hidden_size)?,
-            bias: loader.bias(name, config.hidden_size)?,
-            eps: config.layer_norm_eps,
-        })
-    }
-
-    fn forward(&self, device: &dyn Device, x: &Tensor) -> Tensor {
-        device.layer_norm(x, &self.weight, &self.bias, self.eps)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tintype_compute::{Activation, Attention, Device, Epilogue, Linear, Mask, Segment, Tensor};
 use tintype_weights::{
     Error, Weights,
-    layers::{Loader, Width},
+    layers::{LayerNorm, Loader, Width},
 };
 
 use crate::config::{CHANNELS, VitConfig};
@@ -59,7 +59,8 @@ impl Vit {
                 Block::load(&mut loader, &config, &name, device.clone())
             })
             .collect::<Result<_, _>>()?;
-        let final_norm = LayerNorm::load(&mut loader, "vit.layernorm", &config)?;
+        let final_norm =
+            loader.layer_norm("vit.layernorm", config.hidden_size, config.layer_norm_eps)?;
         let head = Width {
             input: hidden,
             output: labels,
@@ -177,10 +178,18 @@ impl Block {
             device,
             heads: config.num_attention_heads,
             scale: 1.0 / ((hidden / config.num_attention_heads) as f32).sqrt(),
-            attention_norm: LayerNorm::load(loader, &format!("{name}.layernorm_before"), config)?,
+            attention_norm: loader.layer_norm(
+                &format!("{name}.layernorm_before"),
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
             qkv: loader.joined(&qkv, width(hidden, hidden), config.qkv_bias)?,
             output: loader.linear(&output, width(hidden, hidden))?,
-            feed_forward_norm: LayerNorm::load(loader, &format!("{name}.layernorm_after"), config)?,
+            feed_forward_norm: loader.layer_norm(
+                &format!("{name}.layernorm_after"),
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
             activation: config.activation()?,
             up: loader.linear(&format!("{name}.intermediate.dense"), width(hidden, inner))?,
             down: loader.linear(&format!("{name}.output.dense"), width(inner, hidden))?,
@@ -206,26 +215,5 @@ impl Block {
         let normal = self.feed_forward_norm.forward(device, &hidden);
         let up = device.linear(&self.up, &normal, Epilogue::Activation(self.activation));
         device.linear(&self.down, &up, Epilogue::Residual(&hidden))
-    }
-}
-
-#[derive(Debug)]
-struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
-    eps: f32,
-}
-
-impl LayerNorm {
-    fn load(loader: &mut Loader<'_>, name: &str, config: &VitConfig) -> Result<Self, Error> {
-        Ok(Self {
-            weight: loader.vector(name, config.hidden_size)?,
-            bias: loader.bias(name, config.hidden_size)?,
-            eps: config.layer_norm_eps,
-        })
-    }
-
-    fn forward(&self, device: &dyn Device, x: &Tensor) -> Tensor {
-        device.layer_norm(x, &self.weight, &self.bias, self.eps)
     }
 }

@@ -21,6 +21,24 @@ pub struct Width {
     pub output: usize,
 }
 
+/// A layer norm's parameters.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    /// `(width)`
+    pub weight: Tensor,
+    /// `(width)`
+    pub bias: Tensor,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+impl LayerNorm {
+    /// Over the last axis of `x`.
+    pub fn forward(&self, device: &dyn Device, x: &Tensor) -> Tensor {
+        device.layer_norm(x, &self.weight, &self.bias, self.eps)
+    }
+}
+
 impl Loader<'_> {
     /// `name.weight` `(width)`
     pub fn vector(&mut self, name: &str, width: usize) -> Result<Tensor, Error> {
@@ -124,6 +142,15 @@ impl Loader<'_> {
         let weight = self.weights.take(&format!("{name}.weight"), &shape)?;
         let bias = self.bias(name, width.output)?;
         Ok(self.device.pack_conv2d(&weight, Some(&bias), geometry))
+    }
+
+    /// `torch.nn.LayerNorm` over `width` features.
+    pub fn layer_norm(&mut self, name: &str, width: usize, eps: f32) -> Result<LayerNorm, Error> {
+        Ok(LayerNorm {
+            weight: self.vector(name, width)?,
+            bias: self.bias(name, width)?,
+            eps,
+        })
     }
 
     /// `torch.nn.GroupNorm`

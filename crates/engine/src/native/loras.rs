@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use tintype_flux::lora::{Applied, Lora};
 use tintype_flux::pipeline::Pipeline;
 
+use super::error::sentence;
 use crate::{Error, LoraSource, LoraWish};
 
 /// Bytes of all LoRAs that are kept: three of rank 16 over all layers of FLUX.1 in f32.
@@ -170,17 +171,6 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[row.len() - 1]
-}
-
-/// An error with its causes.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        message = format!("{message}: {source}");
-        cause = source.source();
-    }
-    message
 }
 
 /// Where the service's files lie is nobody's business who only asks for a picture.
