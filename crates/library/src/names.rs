@@ -158,28 +158,13 @@ pub fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<&'
         .filter_map(|candidate| {
             let contained = name.len() >= NEAR_EDITS
                 && (candidate.contains(name.as_str()) || name.contains(candidate));
-            let edits = edits(&name, candidate);
+            let edits = strsim::levenshtein(&name, candidate);
             (contained || edits <= NEAR_EDITS).then_some((edits, candidate))
         })
         .collect();
     found.sort();
     found.truncate(PROPOSALS);
     found.into_iter().map(|(_, candidate)| candidate).collect()
-}
-
-/// How many letters must be put in, taken out or changed (Levenshtein's distance).
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, to) in b.chars().enumerate() {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[row.len() - 1]
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use strsim::levenshtein;
 use tintype_flux::lora::{Applied, Lora};
 use tintype_flux::pipeline::Pipeline;
 
@@ -153,24 +154,9 @@ fn unknown(name: &str, mut names: Vec<String>) -> String {
     if names.is_empty() {
         return format!("there is no LoRA {name}: the folder of LoRAs is empty");
     }
-    names.sort_by_key(|known| distance(&known.to_lowercase(), &name.to_lowercase()));
+    names.sort_by_key(|known| levenshtein(&known.to_lowercase(), &name.to_lowercase()));
     names.truncate(SUGGESTIONS);
     format!("there is no LoRA {name}; near it are {}", names.join(", "))
-}
-
-/// Letters to change, add or leave out between two words (Levenshtein 1966).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.chars().enumerate() {
-            let changed = diagonal + usize::from(left != right);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[row.len() - 1]
 }
 
 /// Where the service's files lie is nobody's business who only asks for a picture.
@@ -183,7 +169,7 @@ fn without_folder(message: &str, path: &Path) -> String {
 mod tests {
     use std::fs;
 
-    use super::{LoraShelf, LoraSource, distance, names_in};
+    use super::{LoraShelf, LoraSource, levenshtein, names_in};
 
     #[test]
     fn names_are_those_of_the_folder_and_nothing_else() {
@@ -244,9 +230,9 @@ mod tests {
 
     #[test]
     fn distances_count_changed_letters() {
-        assert_eq!(distance("style", "style"), 0);
-        assert_eq!(distance("stile", "style"), 1);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(levenshtein("style", "style"), 0);
+        assert_eq!(levenshtein("stile", "style"), 1);
+        assert_eq!(levenshtein("", "abc"), 3);
+        assert_eq!(levenshtein("kitten", "sitting"), 3);
     }
 }
