@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn integers_times_the_scale_are_the_values_again() {
         let values = [1.0, -2.0, 0.3, 0.0, -1e-9];
-        for isa in Isa::available() {
+        for isa in Isa::under_test() {
             let simd = Simd::of(Kernels::of(isa));
             let mut quantised = [7; 6];
             let scale = activations(simd, &values, &mut quantised);

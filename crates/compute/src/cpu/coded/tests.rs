@@ -78,7 +78,7 @@ fn panels_hold_what_the_file_holds_to_the_bit() {
     let seed = rand::random();
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    for isa in Isa::available() {
+    for isa in Isa::under_test() {
         let device = device(isa, WeightFormat::Exact);
         let width = device.kernels.columns;
         for encoding in Encoding::ALL {
@@ -124,7 +124,7 @@ fn identity(size: usize) -> Tensor {
 #[test]
 fn products_are_those_of_the_decoded_weight_whatever_the_rows() {
     let mut rng = StdRng::seed_from_u64(11);
-    for isa in Isa::available() {
+    for isa in Isa::under_test() {
         let (device, bf16) = (
             device(isa, WeightFormat::Exact),
             device(isa, WeightFormat::Bf16),
@@ -159,7 +159,7 @@ fn products_are_those_of_the_decoded_weight_whatever_the_rows() {
 #[test]
 fn parts_of_several_encodings_are_one_layer() {
     let mut rng = StdRng::seed_from_u64(12);
-    for isa in Isa::available() {
+    for isa in Isa::under_test() {
         let device = device(isa, WeightFormat::Exact);
         let width = device.kernels.columns;
         let encodings = [Encoding::Q4K, Encoding::Q6K, Encoding::Q6K];
@@ -198,7 +198,7 @@ fn parts_of_several_encodings_are_one_layer() {
 #[test]
 fn a_layer_takes_about_the_bytes_of_its_file_and_comes_back_from_its_image() {
     let mut rng = StdRng::seed_from_u64(13);
-    for isa in Isa::available() {
+    for isa in Isa::under_test() {
         let device = device(isa, WeightFormat::Exact);
         for encoding in Encoding::ALL {
             let rows = 4 * device.kernels.columns;

@@ -47,6 +47,16 @@ impl Isa {
         all.filter(|isa| isa.is_available()).collect()
     }
 
+    /// Those that a test of every set goes through: all that there are, but on the slow machine of
+    /// `tools/emulate` only what other machines lack.
+    #[cfg(test)]
+    pub fn under_test() -> Vec<Self> {
+        let emulated = std::env::var_os("TINTYPE_EMULATED").is_some();
+        let mut sets = Self::available();
+        sets.retain(|isa| !emulated || *isa >= Self::Avx512);
+        sets
+    }
+
     /// The fastest that this machine has.
     pub fn best() -> Self {
         Self::available().pop().unwrap_or(Self::Portable)
