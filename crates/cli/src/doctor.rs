@@ -110,8 +110,9 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         machine::memory(&settings.compute),
     ];
     findings.push(library::installed(settings));
-    findings.extend(engines::tools(settings));
-    findings.extend(engines::plans(settings));
+    let plans = engines::Plans::of(settings);
+    findings.extend(engines::tools(settings, &plans));
+    findings.extend(plans.findings());
     findings.extend(engines::provider(settings));
     findings.extend(engines::states(settings));
     findings.push(moderation::moderation(settings));

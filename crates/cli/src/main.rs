@@ -20,7 +20,6 @@ mod library;
 mod logs;
 mod lora_command;
 mod lora_settings;
-mod memory;
 mod model_command;
 mod models;
 mod models_settings;

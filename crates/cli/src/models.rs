@@ -150,10 +150,7 @@ impl<'a> Opening<'a> {
             Source::Local(name) => {
                 let engine = self.local(name)?;
                 let trouble = engine.trouble();
-                let missing = trouble.map(|why| match library::locate(name, &self.settings.data) {
-                    Ok(_) => format!("cannot open the model {name}: {why}"),
-                    Err(nowhere) => format!("cannot open the model {name}: {nowhere:#}"),
-                });
+                let missing = trouble.map(|why| cannot_open(name, &self.settings.data, &why));
                 (Arc::new(engine), missing)
             }
             Source::Bfl => match self.settings.bfl.engine() {
@@ -213,6 +210,14 @@ pub fn device_options(settings: &Settings) -> anyhow::Result<DeviceOptions> {
         lora_folder: Some(settings.models.lora_folder(&settings.data)),
         ..settings.compute.device_options()?
     })
+}
+
+/// That a model cannot be used, and why: of one that is nowhere, what it may be called or how it is fetched.
+pub fn cannot_open(name: &str, data: &Path, why: &str) -> String {
+    match library::locate(name, data) {
+        Ok(_) => format!("cannot open the model {name}: {why}"),
+        Err(nowhere) => format!("cannot open the model {name}: {nowhere:#}"),
+    }
 }
 
 /// What a model's name means. Of one that is not there, the place where it would be: a task that comes when

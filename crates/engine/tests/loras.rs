@@ -123,7 +123,7 @@ async fn what_is_unknown_or_does_not_fit_is_refused_with_a_reason() {
     };
     let engine = schnell(Some(folder.clone()));
     let unknown = reason(&engine, "Kohia").await;
-    let expected = "there is no LoRA Kohia; near it are kohya, ";
+    let expected = "there is no LoRA Kohia; near it are kohya";
     assert!(unknown.starts_with(expected), "{unknown}");
     // Not a LoRA, in the folder all the same.
     let odd = reason(&engine, "run_kohya").await;

@@ -9,7 +9,7 @@ use crate::installed::{Record, RecordedFile};
 use crate::known::Known;
 use crate::lock::Lock;
 use crate::manifest::{Kind, Licence};
-use crate::names::{self, ModelName};
+use crate::names::ModelName;
 use crate::verify::{self, Wrong};
 
 /// Where unfinished downloads lie.
@@ -138,7 +138,7 @@ impl Library {
         let installed = folders.iter().map(ModelName::as_str);
         let mut all: Vec<&str> = known.iter().map(|model| model.name.as_str()).collect();
         all.extend(installed.filter(|name| known.get(name).is_none()));
-        let near = names::near(text, all.into_iter());
+        let near = tintype_words::near(text, all.into_iter());
         Error::Unknown {
             name: text.to_owned(),
             near: near.into_iter().map(str::to_owned).collect(),

@@ -11,12 +11,6 @@ const LONGEST_NAME: usize = 64;
 /// Longer paths do not fit under every folder.
 const LONGEST_PATH: usize = 512;
 
-/// Letters that a name may be wrong by and still be meant.
-const NEAR_EDITS: usize = 3;
-
-/// Names that are proposed at most.
-const PROPOSALS: usize = 3;
-
 /// Names that a model cannot have: the bundled one's, and a folder beside the models.
 const TAKEN: [&str; 2] = ["nano", "manifests"];
 
@@ -151,22 +145,6 @@ impl RelativePath {
     }
 }
 
-/// The names of `candidates` that may be meant, the likeliest first.
-pub fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let name = name.to_lowercase();
-    let mut found: Vec<(usize, &str)> = candidates
-        .filter_map(|candidate| {
-            let contained = name.len() >= NEAR_EDITS
-                && (candidate.contains(name.as_str()) || name.contains(candidate));
-            let edits = strsim::levenshtein(&name, candidate);
-            (contained || edits <= NEAR_EDITS).then_some((edits, candidate))
-        })
-        .collect();
-    found.sort();
-    found.truncate(PROPOSALS);
-    found.into_iter().map(|(_, candidate)| candidate).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,15 +207,5 @@ mod tests {
             assert!(bad.parse::<Revision>().is_err(), "{bad:?}");
         }
         assert!(!Revision::main().is_commit());
-    }
-
-    #[test]
-    fn a_slip_of_the_finger_finds_its_model() {
-        let known = ["flux-dev", "flux-dev-q4", "flux-schnell", "qwen3-4b"];
-        let found = |name| near(name, known.into_iter());
-        assert_eq!(found("flux-dve"), ["flux-dev"]);
-        assert_eq!(found("schnell"), ["flux-schnell"]);
-        assert_eq!(found("Flux-Dev"), ["flux-dev", "flux-dev-q4"]);
-        assert!(found("something-else-entirely").is_empty());
     }
 }

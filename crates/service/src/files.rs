@@ -6,8 +6,8 @@ use object_store::{ObjectStoreExt, PutPayload, path::Path};
 use tintype_domain::{
     AccessKey, BlobKey, FileId, FileRecord, ProjectId, random_directory, safe_name,
 };
+use tintype_words::root_cause;
 
-use crate::cause::root_cause;
 use crate::preprocess::sniff;
 use crate::{FileAnswer, Service, ServiceError};
 

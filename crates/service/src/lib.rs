@@ -7,7 +7,6 @@ pub mod api;
 mod attempts;
 mod authentication;
 mod breaker;
-mod cause;
 mod clock;
 mod control;
 mod files;

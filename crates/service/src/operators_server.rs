@@ -9,9 +9,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tintype_words::root_cause;
 use url::Url;
-
-use crate::cause::root_cause;
 
 /// To connect: a server that is there takes milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

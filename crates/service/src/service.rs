@@ -10,10 +10,10 @@ use rand::rngs::StdRng;
 use tintype_catalog::Catalog;
 use tintype_domain::{Task, TaskRef, ToolSlug, UnixMillis};
 use tintype_store::Store;
+use tintype_words::root_cause;
 use tokio::sync::{Notify, watch};
 
 use crate::attempts::BadAttempts;
-use crate::cause::root_cause;
 use crate::guarded::{GuardConfig, GuardedClient};
 use crate::moderation::Moderation;
 use crate::outlook::LastView;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Error, io_error};
+use super::{Error, io_error, split};
 
 /// The names that diffusers and transformers give an unsharded file, looked for first: a folder may
 /// also hold variants such as `model.fp16.safetensors`.
@@ -14,10 +14,17 @@ const SINGLE_FILES: [&str; 2] = ["diffusion_pytorch_model.safetensors", "model.s
 
 /// The weight files of a path: a file itself, or those of a component folder.
 pub fn files_of(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let kind = fs::metadata(path).map_err(|source| io_error(path, source))?;
+    let kind = match fs::metadata(path) {
+        Ok(kind) => kind,
+        Err(source) => {
+            // The first part stands for all, also when it is the one that is missing.
+            split::parts(path)?;
+            return Err(io_error(path, source));
+        }
+    };
     match kind.is_dir() {
         true => files_in(path),
-        false => Ok(vec![path.to_owned()]),
+        false => whole(path),
     }
 }
 
@@ -42,13 +49,23 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         found if found.is_empty() => with_ending(&names, ".gguf"),
         found => found,
     };
-    match found[..] {
-        [name] => Ok(vec![folder.join(name)]),
+    let mut files: Vec<PathBuf> = found
+        .iter()
+        .map(|name| split::first_part(&folder.join(name)))
+        .collect();
+    files.dedup();
+    match &files[..] {
+        [file] => whole(file),
         _ => Err(Error::Files {
             folder: folder.to_owned(),
             found: found.len(),
         }),
     }
+}
+
+/// A file, or all parts of it.
+fn whole(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(split::parts(path)?.unwrap_or_else(|| vec![path.to_owned()]))
 }
 
 fn with_ending<'a>(names: &'a [String], ending: &str) -> Vec<&'a String> {

@@ -21,6 +21,7 @@ mod meter;
 mod naming;
 mod packed_cache;
 pub mod rules;
+pub mod split;
 mod table;
 mod taken;
 #[doc(hidden)]
@@ -71,6 +72,17 @@ pub enum Error {
         folder: PathBuf,
         /// How many files it holds.
         found: usize,
+    },
+    /// A part of a file that is cut into several is not there.
+    #[error(
+        "{} is missing: the weights are cut into {count} files, and all of them must lie in one folder. \
+         Fetch it, too", part.display()
+    )]
+    MissingPart {
+        /// The part.
+        part: PathBuf,
+        /// How many there should be.
+        count: usize,
     },
     /// A file is not what its name says.
     #[error("{file} is damaged or neither a safetensors file nor GGUF: {reason}")]
@@ -219,7 +231,8 @@ struct Entry {
 
 impl Weights {
     /// Maps the weights at a path: a file of any name, or a component folder such as `…/transformer`
-    /// with a single file, or with shards joined by a `*.safetensors.index.json`.
+    /// with a single file, or with shards joined by a `*.safetensors.index.json`. Of a GGUF file in parts
+    /// ([`split`]), any of them stands for all; no tensor may be in two.
     ///
     /// # Errors
     /// There is nothing that can be read, or a file is damaged: a header that contradicts itself, ends
@@ -227,13 +240,6 @@ impl Weights {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let files = files::files_of(path)?;
         Self::open_as(path, &files)
-    }
-
-    /// Maps several files as one component; no tensor may be in two of them. Fails as
-    /// [`Weights::open`] does.
-    pub fn open_files(files: &[PathBuf]) -> Result<Self, Error> {
-        let place = files.first().map_or(Path::new(""), PathBuf::as_path);
-        Self::open_as(place, files)
     }
 
     fn open_as(place: &Path, files: &[PathBuf]) -> Result<Self, Error> {
@@ -285,6 +291,7 @@ impl Weights {
         for (name, bytes) in files {
             weights.add_file(name, bytes)?;
         }
+        split::check(&weights.files, weights.tensors.len())?;
         Ok(weights)
     }
 

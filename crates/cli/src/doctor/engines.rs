@@ -7,11 +7,45 @@ use tintype_engine::native::{MemoryProbe, ModelPlan};
 
 use super::Finding;
 use crate::engine_states::{self, EngineState};
+use crate::models;
 use crate::settings::{Settings, Source};
-use crate::{library, models};
+
+/// The models that tools name, each looked at once: what it will take in memory, or why it cannot be opened.
+pub(super) struct Plans(Vec<(String, Result<ModelPlan, String>)>);
+
+impl Plans {
+    pub fn of(settings: &Settings) -> Self {
+        let mut plans: Vec<(String, _)> = Vec::new();
+        let catalog = settings.catalog();
+        let tools = catalog.tools().iter().map(|tool| tool.slug());
+        for source in tools.flat_map(|tool| settings.sources(&tool)) {
+            match source {
+                Source::Local(name) if plans.iter().all(|(known, _)| *known != name) => {
+                    let plan = plan(&name, settings);
+                    plans.push((name, plan));
+                }
+                Source::Local(_) | Source::Bfl => {}
+            }
+        }
+        Self(plans)
+    }
+
+    fn trouble(&self, model: &str) -> Option<String> {
+        let (_, plan) = self.0.iter().find(|(name, _)| name == model)?;
+        plan.as_ref().err().cloned()
+    }
+
+    /// One line for each model that can be opened: what of it will be in memory.
+    pub fn findings(&self) -> impl Iterator<Item = Finding> {
+        self.0.iter().filter_map(|(name, plan)| {
+            let plan = plan.as_ref().ok()?;
+            Some(Finding::ok("memory plan", format!("{name}: {plan}")))
+        })
+    }
+}
 
 /// One line for each tool.
-pub(super) fn tools(settings: &Settings) -> Vec<Finding> {
+pub(super) fn tools(settings: &Settings, plans: &Plans) -> Vec<Finding> {
     let catalog = settings.catalog();
     let tools = catalog.tools().iter().map(|tool| tool.slug());
     tools
@@ -24,7 +58,7 @@ pub(super) fn tools(settings: &Settings) -> Vec<Finding> {
             );
             let troubles = sources
                 .iter()
-                .filter_map(|source| trouble(source, settings));
+                .filter_map(|source| trouble(source, settings, plans));
             let troubles: Vec<_> = troubles.collect();
             match troubles.len() {
                 0 => finding,
@@ -67,9 +101,9 @@ fn finding_of(name: &str, state: &EngineState, now: u64) -> Finding {
     }
 }
 
-fn trouble(source: &Source, settings: &Settings) -> Option<String> {
+fn trouble(source: &Source, settings: &Settings, plans: &Plans) -> Option<String> {
     match source {
-        Source::Local(model) => plan(model, settings).err(),
+        Source::Local(model) => plans.trouble(model),
         Source::Bfl => settings.bfl.key().is_none().then(|| {
             let variable = &settings.bfl.key_env;
             format!("bfl has no key: put that of your account into the variable {variable}")
@@ -86,28 +120,7 @@ fn plan(model: &str, settings: &Settings) -> Result<ModelPlan, String> {
         &options,
         &machine,
     );
-    plan.map_err(|error| match library::locate(model, &settings.data) {
-        Ok(_) => format!("cannot open the model {model}: {}", error.sentence()),
-        Err(nowhere) => format!("cannot open the model {model}: {nowhere:#}"),
-    })
-}
-
-/// One line for each model that can be opened: what of it will be in memory.
-pub(super) fn plans(settings: &Settings) -> Vec<Finding> {
-    let catalog = settings.catalog();
-    let tools = catalog.tools().iter().map(|tool| tool.slug());
-    let mut names: Vec<String> = Vec::new();
-    for source in tools.flat_map(|tool| settings.sources(&tool)) {
-        match source {
-            Source::Local(name) if !names.contains(&name) => names.push(name),
-            Source::Local(_) | Source::Bfl => {}
-        }
-    }
-    let plans = names.iter().filter_map(|name| {
-        let plan = plan(name, settings).ok()?;
-        Some(Finding::ok("memory plan", format!("{name}: {plan}")))
-    });
-    plans.collect()
+    plan.map_err(|error| models::cannot_open(model, &settings.data, &error.sentence()))
 }
 
 /// How the provider is reached, if a tool uses it. The key is never shown.

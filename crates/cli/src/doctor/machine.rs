@@ -3,10 +3,11 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tintype_engine::native::Isa;
+use tintype_engine::native::memory::of_this_machine;
+use tintype_words::Bytes;
 
 use super::Finding;
 use crate::compute_settings::ComputeSettings;
-use crate::memory::{self, gigabytes};
 use crate::settings::Settings;
 
 /// The first of January 2026: no clock is right that shows less.
@@ -79,19 +80,16 @@ pub(super) fn threads(wanted: Option<usize>) -> Finding {
 
 /// What the machine has, and what of it models may take.
 pub(super) fn memory(settings: &ComputeSettings) -> Finding {
-    let Some(memory) = memory::of_this_machine() else {
+    let Some(memory) = of_this_machine() else {
         return Finding::ok("memory", "cannot tell")
             .note("a large model needs its size twice over");
     };
-    let (total, available) = (
-        gigabytes(memory.total_bytes),
-        gigabytes(memory.available_bytes),
-    );
+    let (total, available) = (Bytes(memory.total_bytes), Bytes(memory.available_bytes));
     let limit = match settings.memory_gb {
         Some(limit) => format!("; models may take {limit} GiB"),
         None => String::new(),
     };
-    let found = format!("{total:.1} GiB, of which {available:.1} GiB are free{limit}");
+    let found = format!("{total}, of which {available} are free{limit}");
     let finding = Finding::ok("memory", found);
     if memory.available_bytes < ENOUGH_MEMORY_BYTES {
         return finding.note("that is little even for the bundled model: end other programs");

@@ -3,14 +3,15 @@
 use clap::Args;
 use serde_json::json;
 use tintype_flux::sources::{InspectedPart, Inspection, MemoryUse};
+use tintype_words::Bytes;
 
 use super::{Place, amount};
-use crate::table;
+use crate::{library, table};
 
 /// The command line of `model inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArguments {
-    /// A file, a folder, or an installed model's name.
+    /// A file, a folder, an installed model's name, or nano.
     path: String,
     /// Print JSON.
     #[arg(long)]
@@ -25,8 +26,8 @@ impl InspectArguments {
     /// # Errors
     /// When it cannot be read, or is no part of a model.
     pub fn inspect(&self) -> anyhow::Result<()> {
-        let path = self.place.library()?.locate(&self.path)?;
-        let found = Inspection::of(&path)?;
+        let data = self.place.settings()?.data;
+        let found = library::source(&self.path, &data)?.inspect()?;
         match self.json {
             true => println!("{}", serde_json::to_string_pretty(&as_json(&found))?),
             false => print!("{}", text(&found)),
@@ -82,9 +83,9 @@ fn memory_cells(used: &MemoryUse) -> [String; 5] {
     [
         used.device.to_owned(),
         used.weights.to_owned(),
-        amount(used.weights_bytes),
-        amount(used.peak_bytes),
-        amount(used.least_bytes),
+        Bytes(used.weights_bytes).to_string(),
+        Bytes(used.peak_bytes).to_string(),
+        Bytes(used.least_bytes).to_string(),
     ]
 }
 

@@ -12,6 +12,7 @@ mod faults;
 mod first_start;
 mod full_disk;
 mod guarded;
+mod inspect;
 mod kill;
 mod library;
 mod limits;

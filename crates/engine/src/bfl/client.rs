@@ -9,6 +9,7 @@ use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
+use tintype_words::root_cause;
 use url::Url;
 
 use super::answers::{Answer, Standing, Submitted, refusal};
@@ -229,12 +230,4 @@ fn passing(error: reqwest::Error) -> Trouble {
         "broke off in the middle of its answer"
     };
     Trouble::Passing(what.to_owned())
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

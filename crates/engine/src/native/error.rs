@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tintype_flux::pipeline;
 
-use super::plan::Gigabytes;
+use tintype_words::{Bytes, sentence};
+
 use crate::{Error, Reason, Unavailable};
 
 /// When it is worth trying again to load a model for which there was no room: whoever has the memory now
@@ -29,7 +30,7 @@ pub enum StartError {
     /// The model does not fit, however it is held.
     #[error(
         "the model {model} does not fit into memory: it needs {} even if its parts are loaded one at a \
-         time ({parts}), and {} may be taken. {advice}", Gigabytes(*needed_bytes), Gigabytes(*room_bytes)
+         time ({parts}), and {} may be taken. {advice}", Bytes(*needed_bytes), Bytes(*room_bytes)
     )]
     TooLarge {
         /// Its name.
@@ -46,7 +47,7 @@ pub enum StartError {
     /// The model would fit, but something else has the memory.
     #[error(
         "there is no room for the model {model} now: it needs {}, and {} are free. It is loaded when memory \
-         is back: end other programs", Gigabytes(*needed_bytes), Gigabytes(*room_bytes)
+         is back: end other programs", Bytes(*needed_bytes), Bytes(*room_bytes)
     )]
     NoRoomNow {
         /// Its name.
@@ -82,15 +83,4 @@ impl StartError {
         };
         unavailable.into()
     }
-}
-
-/// An error and its causes.
-pub(super) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        message = format!("{message}: {source}");
-        cause = source.source();
-    }
-    message
 }

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use tintype_language::{
     FinishReason, GenerationOptions, Halt, LanguageModel, Message, OpenOptions, Reply, Sampling,
 };
+use tintype_words::sentence;
 use tokio::sync::oneshot;
 
 use super::{DeviceOptions, StartError};
@@ -262,7 +263,8 @@ impl Owner {
             context_tokens: CONTEXT_TOKENS,
             packed_cache: self.options.device.packed_cache.clone(),
         };
-        LanguageModel::open(&self.options.folder, device, &options).map_err(|error| chain(&error))
+        LanguageModel::open(&self.options.folder, device, &options)
+            .map_err(|error| sentence(&error))
     }
 
     fn drop_model(&mut self, why: &str) {
@@ -275,15 +277,4 @@ impl Owner {
             );
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
 }

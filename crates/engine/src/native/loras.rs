@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use strsim::levenshtein;
 use tintype_flux::lora::{Applied, Lora};
 use tintype_flux::pipeline::Pipeline;
+use tintype_words::{near, sentence};
 
-use super::error::sentence;
 use crate::{Error, LoraSource, LoraWish};
 
 /// Bytes of all LoRAs that are kept: three of rank 16 over all layers of FLUX.1 in f32.
@@ -18,9 +17,6 @@ const KEPT_BYTES: usize = 1 << 30;
 
 /// What LoRA files end with.
 const ENDING: &str = "safetensors";
-
-/// Names that are suggested in the place of an unknown one, at most.
-const SUGGESTIONS: usize = 5;
 
 /// A folder of LoRAs, and those that are open.
 #[derive(Debug)]
@@ -123,7 +119,7 @@ impl LoraShelf {
         let names = names_in(folder);
         match names.contains(name) {
             true => Ok(folder.join(format!("{name}.{ENDING}"))),
-            false => Err(unknown(name, names)),
+            false => Err(unknown(name, &names)),
         }
     }
 
@@ -150,13 +146,17 @@ pub fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-fn unknown(name: &str, mut names: Vec<String>) -> String {
+fn unknown(name: &str, names: &[String]) -> String {
     if names.is_empty() {
         return format!("there is no LoRA {name}: the folder of LoRAs is empty");
     }
-    names.sort_by_key(|known| levenshtein(&known.to_lowercase(), &name.to_lowercase()));
-    names.truncate(SUGGESTIONS);
-    format!("there is no LoRA {name}; near it are {}", names.join(", "))
+    match near(name, names.iter().map(String::as_str))[..] {
+        [] => format!(
+            "there is no LoRA {name}, nor one of a similar name; `tintype lora list` shows all to whoever runs \
+             this service"
+        ),
+        ref near => format!("there is no LoRA {name}; near it are {}", near.join(", ")),
+    }
 }
 
 /// Where the service's files lie is nobody's business who only asks for a picture.
@@ -169,7 +169,7 @@ fn without_folder(message: &str, path: &Path) -> String {
 mod tests {
     use std::fs;
 
-    use super::{LoraShelf, LoraSource, levenshtein, names_in};
+    use super::{LoraShelf, LoraSource, names_in};
 
     #[test]
     fn names_are_those_of_the_folder_and_nothing_else() {
@@ -219,20 +219,11 @@ mod tests {
             fs::write(folder.path().join(format!("{name}.safetensors")), "x").expect("a file");
         }
         let message = complaint(&shelf);
-        assert!(
-            message.starts_with("there is no LoRA Stile; near it are style, "),
-            "{message}"
-        );
-        assert_eq!(message.matches(", ").count(), 4, "{message}");
+        assert_eq!(message, "there is no LoRA Stile; near it are style");
+        let wanted = LoraSource::Named("portrait".to_owned());
+        let message = shelf.path_of(&wanted).expect_err("unknown");
+        assert!(message.contains("tintype lora list"), "{message}");
         let none = LoraShelf::new(None);
         assert!(complaint(&none).contains("no folder of LoRAs is set"));
-    }
-
-    #[test]
-    fn distances_count_changed_letters() {
-        assert_eq!(levenshtein("style", "style"), 0);
-        assert_eq!(levenshtein("stile", "style"), 1);
-        assert_eq!(levenshtein("", "abc"), 3);
-        assert_eq!(levenshtein("kitten", "sitting"), 3);
     }
 }

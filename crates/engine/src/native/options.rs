@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tintype_compute::{CpuDevice, CpuOptions, Device, Isa, ReferenceDevice, WeightFormat};
 use tintype_flux::pipeline::{LoadOptions, ModelFiles, Precision};
+use tintype_flux::sources::Inspection;
 
 use super::{MemoryLimit, StartError};
 
@@ -41,6 +42,17 @@ impl fmt::Display for ModelSource {
 }
 
 impl ModelSource {
+    /// What it is and what it would take in memory; nothing but headers is read.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no part of a model.
+    pub fn inspect(&self) -> Result<Inspection, StartError> {
+        Ok(match self {
+            Self::Nano => Inspection::of_embedded(&tintype_nano::model())?,
+            Self::Directory(path) => Inspection::of(path)?,
+        })
+    }
+
     pub(super) fn files(&self) -> Result<ModelFiles, StartError> {
         match self {
             Self::Nano => Ok(tintype_nano::model()),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tintype_compute::{Device, WeightFormat};
 use tintype_flux::pipeline::{Footprint, Pipeline, Residency, Settings, Work};
 
+use tintype_words::Bytes;
+
 use super::memory::{MemoryProbe, Room};
 use super::{DeviceOptions, ModelSource, StartError};
 
@@ -82,7 +84,7 @@ impl ModelPlan {
 
 impl fmt::Display for ModelPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (size, peak) = (self.work.size, Gigabytes(self.peak_bytes()));
+        let (size, peak) = (self.work.size, Bytes(self.peak_bytes()));
         write!(
             f,
             "{} ({}; {peak} at most while it draws {size})",
@@ -131,18 +133,9 @@ fn advice(source: &ModelSource, options: &DeviceOptions, room_bytes: u64) -> Str
     };
     match in_int8() {
         Ok(bytes) if bytes <= room_bytes => {
-            let bytes = Gigabytes(bytes);
+            let bytes = Bytes(bytes);
             format!("With weights = \"int8\" under [compute] it needs {bytes}, which fits")
         }
         Ok(_) | Err(_) => SMALLER.to_owned(),
-    }
-}
-
-/// For people.
-pub(super) struct Gigabytes(pub u64);
-
-impl fmt::Display for Gigabytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} GiB", self.0 as f64 / f64::from(1 << 30))
     }
 }

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tintype_flux::pipeline::{self, Finished, LoadWatch, Run};
+use tintype_words::sentence;
 use tokio::sync::mpsc;
 
 use super::StartError;
-use super::error::sentence;
 use super::line::{Asker, Commission, Line, Order, Wish};
 use super::loras::LoraShelf;
 use super::model::Model;

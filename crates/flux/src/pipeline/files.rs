@@ -97,7 +97,7 @@ impl ModelFiles {
     }
 
     /// The weights of one component.
-    pub(super) fn weights(&self, component: &'static str) -> Result<Weights, Error> {
+    pub(crate) fn weights(&self, component: &'static str) -> Result<Weights, Error> {
         let weights = match self {
             Self::Directory(directory) => Weights::open(&directory.join(component)),
             Self::Composed(composition) => composition.weights(component),

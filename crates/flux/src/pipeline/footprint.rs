@@ -16,6 +16,8 @@
 
 use std::fmt;
 
+use tintype_words::Bytes;
+
 use crate::config::{T5Config, TransformerConfig, VaeConfig};
 use crate::latents::PATCH;
 use crate::size::Size;
@@ -175,14 +177,10 @@ impl fmt::Display for Footprint {
     /// The parts, for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [text, transformer, vae] =
-            [self.text_bytes, self.transformer_bytes, self.vae_bytes].map(gigabytes);
+            [self.text_bytes, self.transformer_bytes, self.vae_bytes].map(Bytes);
         write!(
             f,
-            "text encoders {text:.2} GiB, transformer {transformer:.2} GiB, VAE {vae:.2} GiB"
+            "text encoders {text}, transformer {transformer}, VAE {vae}"
         )
     }
-}
-
-fn gigabytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 30)
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Component, Source, Survey, Variant, file::open_part, geometry};
 use crate::config::TransformerConfig;
 use crate::pipeline::Error;
-use crate::weights::{self, Weights};
+use crate::weights::{self, Weights, split};
 
 /// A complete model.
 #[derive(Clone, Debug)]
@@ -199,13 +199,12 @@ fn name_of(survey: &Survey) -> String {
         .canonicalize()
         .unwrap_or_else(|_| survey.place.clone());
     let name = match path.is_file() {
-        true => path.file_stem(),
-        false => path.file_name(),
+        true => split::stem(&path),
+        false => path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned()),
     };
-    name.map_or_else(
-        || path.display().to_string(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+    name.unwrap_or_else(|| path.display().to_string())
 }
 
 /// `tintype.json` as the pipeline reads it: what it says, and what the model's makers recommend.

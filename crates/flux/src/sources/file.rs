@@ -7,7 +7,7 @@ use super::{
     listing::{Listing, Stored},
     recognise::{Content, Part, content},
 };
-use crate::weights::{self, Naming, Value, Weights};
+use crate::weights::{self, Naming, Value, Weights, split};
 
 /// A file that was looked into; nothing but its header was read.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ const SPEAKING_KEYS: [&str; 6] = [
 ];
 
 impl FoundFile {
-    /// Looks into a file.
+    /// Looks into a file; into all parts of one that is cut into several, of which the first stands for it.
     ///
     /// # Errors
     /// It cannot be read, or is no file of weights.
@@ -46,7 +46,7 @@ impl FoundFile {
         let content = content(&stored.keys().map(String::as_str).collect());
         let words = words(&weights);
         Ok(Self {
-            path: path.to_owned(),
+            path: split::first_part(path),
             content,
             stored,
             words,

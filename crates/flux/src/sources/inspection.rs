@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use tintype_compute::{CpuDevice, CpuOptions, Device, ReferenceDevice, WeightFormat};
 
+use tintype_words::sentence;
+
 use super::{Component, FoundFile, Source, Survey, describe, listing::Listing, recognise::Content};
 use crate::pipeline::{Error, Kind, LoadOptions, ModelFiles, Pipeline, Residency};
 use crate::weights::{self, Weights};
@@ -69,6 +71,30 @@ impl Inspection {
         }
     }
 
+    /// The same of a model inside the program.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn of_embedded(files: &ModelFiles) -> Result<Self, Error> {
+        let parts = Component::ALL.map(|component| {
+            let weights = files.weights(component.folder())?;
+            let path = PathBuf::from(format!("inside the program, {}", component.folder()));
+            Ok(counted(component, path, &weights, &[]))
+        });
+        let (kind, memory) = memory(files)?;
+        Ok(Self {
+            what: format!(
+                "the model {} inside the program, which {}",
+                files.name(),
+                does(kind)
+            ),
+            parts: parts.into_iter().collect::<Result<_, Error>>()?,
+            lacks: Vec::new(),
+            memory,
+            trouble: None,
+        })
+    }
+
     fn of_model(path: &Path) -> Result<Self, Error> {
         let survey = Survey::of(path)?;
         if survey.is_empty() {
@@ -90,23 +116,24 @@ impl Inspection {
             trouble: None,
         };
         if inspection.lacks.is_empty() {
-            match memory(path) {
+            match ModelFiles::open(path).and_then(|files| memory(&files)) {
                 Ok((kind, memory)) => {
                     inspection.memory = memory;
                     if variant.is_none() {
-                        inspection.what = match kind {
-                            Kind::Text => "a diffusers folder that draws from text",
-                            Kind::Kontext => {
-                                "a diffusers folder that draws from text and edits pictures"
-                            }
-                        }
-                        .to_owned();
+                        inspection.what = format!("a diffusers folder that {}", does(kind));
                     }
                 }
-                Err(error) => inspection.trouble = Some(with_causes(&error)),
+                Err(error) => inspection.trouble = Some(sentence(&error)),
             }
         }
         Ok(inspection)
+    }
+}
+
+fn does(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "draws from text",
+        Kind::Kontext => "draws from text and edits pictures",
     }
 }
 
@@ -148,16 +175,6 @@ fn unusable(path: &Path, error: &weights::Error) -> Error {
     }
 }
 
-fn with_causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
 fn part(component: Component, source: &Source) -> Result<InspectedPart, weights::Error> {
     let weights = Weights::open(source.path())?;
     let stored = weights
@@ -169,6 +186,16 @@ fn part(component: Component, source: &Source) -> Result<InspectedPart, weights:
         Source::File { part, .. } => Some(Listing::of(part, &stored)),
     };
     let unused: Vec<&str> = listing.iter().flat_map(Listing::unused).collect();
+    let path = source.path().to_owned();
+    Ok(counted(component, path, &weights, &unused))
+}
+
+fn counted(
+    component: Component,
+    path: PathBuf,
+    weights: &Weights,
+    unused: &[&str],
+) -> InspectedPart {
     let (mut parameters, mut size_bytes) = (0, 0);
     let mut formats: BTreeMap<String, u64> = BTreeMap::new();
     for (name, tensor) in weights.stored() {
@@ -182,21 +209,20 @@ fn part(component: Component, source: &Source) -> Result<InspectedPart, weights:
     }
     let mut formats: Vec<_> = formats.into_iter().collect();
     formats.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    Ok(InspectedPart {
+    InspectedPart {
         component,
-        path: source.path().to_owned(),
+        path,
         parameters,
         size_bytes,
         formats,
-    })
+    }
 }
 
-fn memory(path: &Path) -> Result<(Kind, Vec<MemoryUse>), Error> {
-    let files = ModelFiles::open(path)?;
+fn memory(files: &ModelFiles) -> Result<(Kind, Vec<MemoryUse>), Error> {
     let mut kind = Kind::Text;
     let mut uses = Vec::new();
     for (name, weights, device) in devices() {
-        let pipeline = Pipeline::prepare(&LoadOptions::default(), &files, device)?;
+        let pipeline = Pipeline::prepare(&LoadOptions::default(), files, device)?;
         let footprint = pipeline.footprint()?;
         let work = pipeline.usual_work();
         kind = pipeline.settings().kind;

@@ -9,7 +9,7 @@ use super::{
     said::{Said, TOKENIZERS},
 };
 use crate::pipeline::Error;
-use crate::weights;
+use crate::weights::{self, split};
 
 /// Files of one folder that are looked into; more is a mistake, such as a folder of downloads.
 const MAX_FILES: usize = 200;
@@ -159,6 +159,7 @@ impl Survey {
                     component.description(),
                 ))
             })?;
+            let path = file.path.clone();
             self.files.push(file);
             self.sources.insert(component, Source::File { path, part });
         }
@@ -181,7 +182,7 @@ impl Survey {
             });
         }
         if let Some(part) = file.part(Component::Transformer).cloned() {
-            let path = self.place.clone();
+            let path = file.path.clone();
             self.sources
                 .entry(Component::Transformer)
                 .or_insert(Source::File { path, part });
@@ -205,7 +206,11 @@ impl Survey {
                 ending.is_some_and(|ending| ENDINGS.contains(&ending)) && path.is_file()
             })
             .collect();
+        for path in &mut paths {
+            *path = split::first_part(path);
+        }
         paths.sort();
+        paths.dedup();
         if paths.len() > MAX_FILES {
             self.remarks.push(format!(
                 "only the first {MAX_FILES} of {} files of weights were looked into",

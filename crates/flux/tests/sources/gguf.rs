@@ -1,12 +1,18 @@
 //! GGUF: the picture of the same values stored as f32, and T5's tokenizer out of its own file.
 
+use std::path::Path;
+
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use tintype_compute::{Encoding, StoredMatrix, StoredValues};
+use tintype_flux::pipeline::ModelFiles;
+use tintype_flux::sources::Inspection;
 use tintype_flux::weights::test_support::{GgufValue, gguf};
 
+use tintype_words::sentence;
+
 use super::maker::{self, Stored, Tensors};
-use super::scene::{Scene, read_json};
+use super::scene::{Scene, draw, open, read_json};
 
 /// Writes tensors as GGUF, matrices whose rows are whole blocks in `encoding`.
 fn write(
@@ -35,6 +41,33 @@ fn write(
         .map(|(name, shape, encoding, bytes)| (&name[..], &shape[..], *encoding, &bytes[..]))
         .collect();
     std::fs::write(scene.path(name), gguf(keys, &views)).expect("a writable folder");
+}
+
+/// The same cut into parts, as `gguf-split` does it: what the file says of itself stands in the first.
+fn write_in_parts(scene: &Scene, stem: &str, tensors: &Tensors, parts: usize) {
+    let all: Vec<_> = tensors.0.iter().collect();
+    for (index, some) in all.chunks(all.len().div_ceil(parts)).enumerate() {
+        let some = some
+            .iter()
+            .map(|(name, stored)| ((*name).clone(), (*stored).clone()));
+        let number = |value: usize| GgufValue::U32(value as u32);
+        let mut keys = vec![
+            ("split.no", number(index)),
+            ("split.count", number(parts)),
+            ("split.tensors.count", number(all.len())),
+        ];
+        if index == 0 {
+            keys.push(architecture("flux"));
+        }
+        let name = format!("{stem}-{:05}-of-{parts:05}.gguf", index + 1);
+        write(
+            scene,
+            &name,
+            &Tensors(some.collect()),
+            Encoding::Q8_0,
+            &keys,
+        );
+    }
 }
 
 /// The same values as safetensors in f32.
@@ -160,6 +193,100 @@ fn gguf_draws_what_the_same_values_draw() {
         );
         assert!(scene.draw() == expected, "{encoding}");
     }
+}
+
+#[test]
+fn a_file_in_parts_is_opened_from_its_folder_or_from_any_part() {
+    let scene = Scene::of_separate_files("schnell");
+    let transformer = maker::original_transformer(&scene.part("transformer"));
+    write_plain(
+        &scene,
+        "flux1-schnell.safetensors",
+        &transformer,
+        Encoding::Q8_0,
+    );
+    let expected = scene.draw();
+    scene.remove("flux1-schnell.safetensors");
+    write_in_parts(&scene, "flux1-schnell-Q8_0", &transformer, 3);
+    assert!(scene.draw() == expected);
+    let part = |number| scene.path(&format!("flux1-schnell-Q8_0-{number:05}-of-00003.gguf"));
+    for number in [1, 3] {
+        assert!(
+            draw(&open(&part(number)).expect("a model")) == expected,
+            "part {number}"
+        );
+        let files = ModelFiles::open(&part(number)).expect("a model");
+        assert_eq!(files.name(), "flux1-schnell-Q8_0");
+        let found = Inspection::of(&part(number)).expect("a model");
+        assert_eq!(found.what, "FLUX.1 [schnell]");
+        assert_eq!(found.parts[0].path, part(1));
+        assert!(
+            found.lacks.is_empty() && found.trouble.is_none(),
+            "{found:?}"
+        );
+    }
+    let all: u64 = transformer.0.values().map(values).sum();
+    let found = Inspection::of(scene.folder.path()).expect("a model");
+    assert_eq!(found.parts[0].parameters, all, "those of all parts");
+}
+
+fn values(stored: &Stored) -> u64 {
+    stored.shape.iter().product::<usize>() as u64
+}
+
+#[test]
+fn a_part_that_is_missing_or_foreign_is_named() {
+    let scene = Scene::of_separate_files("schnell");
+    let transformer = maker::original_transformer(&scene.part("transformer"));
+    scene.remove("flux1-schnell.safetensors");
+    write_in_parts(&scene, "flux1-schnell-Q8_0", &transformer, 3);
+    let part = |number| scene.path(&format!("flux1-schnell-Q8_0-{number:05}-of-00003.gguf"));
+    let refused = |path: &Path| {
+        let error = ModelFiles::open(path).expect_err("not all of it");
+        sentence(&error)
+    };
+    let missing = |path: &Path, name: &str| {
+        let said = refused(path);
+        assert!(said.contains(&format!("{name} is missing")), "{said}");
+    };
+    let [first, second] = [1, 2].map(|number| std::fs::read(part(number)).expect("a part"));
+    std::fs::remove_file(part(2)).expect("is there");
+    for path in [scene.folder.path(), &part(1), &part(3)] {
+        missing(path, "flux1-schnell-Q8_0-00002-of-00003.gguf");
+    }
+    std::fs::write(part(2), &second).expect("writable");
+    std::fs::remove_file(part(1)).expect("is there");
+    missing(&part(2), "flux1-schnell-Q8_0-00001-of-00003.gguf");
+    missing(
+        scene.folder.path(),
+        "flux1-schnell-Q8_0-00001-of-00003.gguf",
+    );
+
+    std::fs::write(part(1), &second).expect("writable");
+    std::fs::write(part(2), &first).expect("writable");
+    let said = refused(&part(1));
+    assert!(
+        said.contains("part 1, and itself that it is part 2"),
+        "{said}"
+    );
+    let renamed = scene.path("renamed.gguf");
+    std::fs::write(&renamed, &first).expect("writable");
+    let said = refused(&renamed);
+    assert!(
+        said.contains("one of 3 parts of a file, and 1 were found"),
+        "{said}"
+    );
+
+    std::fs::write(part(1), &first).expect("writable");
+    let mut fewer = transformer;
+    let last = fewer.0.keys().next_back().expect("a tensor").clone();
+    fewer.0.remove(&last);
+    std::fs::write(part(2), &second).expect("writable");
+    let other = Scene::of("schnell");
+    write_in_parts(&other, "x", &fewer, 3);
+    std::fs::copy(other.path("x-00003-of-00003.gguf"), part(3)).expect("writable");
+    let said = refused(&part(1));
+    assert!(said.contains("they are not of one file"), "{said}");
 }
 
 /// What llama.cpp's converter keeps of a tokenizer.

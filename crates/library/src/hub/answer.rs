@@ -1,6 +1,5 @@
 //! What a hub's answers mean.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -80,11 +79,5 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// The innermost reason of an error of the HTTP client, without the address.
 pub(crate) fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    let mut text = None;
-    while let Some(error) = cause {
-        text = Some(error.to_string());
-        cause = error.source();
-    }
-    text.unwrap_or_else(|| "no reason given".to_owned())
+    tintype_words::cause(error).unwrap_or_else(|| "no reason given".to_owned())
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
+use tintype_words::root_cause;
 use url::Url;
 
 use super::GuardedError;
 use super::guard::{Guard, GuardConfig};
 use super::resolve::{GuardedResolver, Lookup, SystemLookup};
-use crate::cause::root_cause;
 
 /// Idle connections that are kept per host: pictures of one host, webhooks of one receiver.
 const IDLE_CONNECTIONS_PER_HOST: usize = 2;

@@ -6,10 +6,10 @@
 use futures::TryStreamExt;
 use tintype_domain::BlobKey;
 use tintype_store::Mode;
+use tintype_words::root_cause;
 
 use super::pass::{Pass, Removed, Report};
 use crate::ServiceError;
-use crate::cause::root_cause;
 
 /// Keys that the store is asked about at once.
 const ASKED_AT_ONCE: usize = 250;
