@@ -19,10 +19,25 @@ def orthogonalise(matrices: torch.Tensor) -> torch.Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
     x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
-    for a, b, c in NEWTON_SCHULZ:
-        gram = x @ x.transpose(1, 2)
-        x = a * x + torch.baddbmm(b * gram, gram, gram, beta=1, alpha=c) @ x
+    if x.shape[2] >= 2 * x.shape[1]:
+        x = by_gram(x)
+    else:
+        for a, b, c in NEWTON_SCHULZ:
+            gram = x @ x.transpose(1, 2)
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.transpose(1, 2) if tall else x
+
+
+def by_gram(x: torch.Tensor) -> torch.Tensor:
+    """The same steps of wide matrices, on their small Gram matrices: each factor is a polynomial of the first, so they commute."""
+    gram, factor = x @ x.transpose(1, 2), None
+    for index, (a, b, c) in enumerate(NEWTON_SCHULZ):
+        p = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        p.diagonal(dim1=1, dim2=2).add_(a)
+        factor = p if factor is None else p @ factor
+        if index + 1 < len(NEWTON_SCHULZ):
+            gram = p @ gram @ p
+    return factor @ x
 
 
 class MuonAdamW:
@@ -50,14 +65,20 @@ class MuonAdamW:
             for (p, factor), update in zip(members, orthogonalise(torch.stack(updates))):
                 p.mul_(1 - rate * factor * self.weight_decay)
                 p.add_(update.reshape(p.shape), alpha=-rate * factor * 0.2 * max(shape) ** 0.5)
+        if self.others:
+            self.step_others(rate, scale)
+
+    def step_others(self, rate: float, scale: float) -> None:
         low, high = self.betas
-        for p, factor in self.others:
-            first, second = self.state[id(p)]
-            gradient = p.grad * scale
-            first.lerp_(gradient, 1 - low)
-            second.lerp_(gradient.square(), 1 - high)
-            unbiased = (second / (1 - high ** self.steps)).sqrt_().add_(1e-8)
-            p.addcdiv_(first, unbiased, value=-rate * factor / (1 - low ** self.steps))
+        parameters, factors = map(list, zip(*self.others))
+        firsts, seconds = map(list, zip(*(self.state[id(p)] for p in parameters)))
+        gradients = torch._foreach_mul([p.grad for p in parameters], scale)
+        torch._foreach_lerp_(firsts, gradients, 1 - low)
+        torch._foreach_mul_(seconds, high)
+        torch._foreach_addcmul_(seconds, gradients, gradients, 1 - high)
+        unbiased = torch._foreach_sqrt(torch._foreach_div(seconds, 1 - high ** self.steps))
+        torch._foreach_add_(unbiased, 1e-8)
+        torch._foreach_addcdiv_(parameters, firsts, unbiased, [-rate * factor / (1 - low ** self.steps) for factor in factors])
 
     def state_dict(self):
         order = [p for p, _ in self.matrices] + [p for p, _ in self.others]

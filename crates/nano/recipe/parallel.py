@@ -15,11 +15,14 @@ import torch.multiprocessing as multiprocessing
 from muon import MuonAdamW
 
 RANKS = 2
+# Read by glibc when a process starts: large pages, and memory that is kept, because every step asks for the same again.
+ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+             "MALLOC_TOP_PAD_": str(1 << 26)}
 
 
 def run(worker, floats: int, *arguments) -> None:
     """Runs `worker(trainer_memory, *arguments)` in every rank; `floats` is the number of parameters they share."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.update(ALLOCATOR, OMP_NUM_THREADS="1")
     context = multiprocessing.get_context("spawn")
     memory = torch.zeros(RANKS + 2, floats).share_memory_()  # parameters, moving average, gradients of each rank
     barrier = context.Barrier(RANKS)
@@ -34,6 +37,7 @@ def run(worker, floats: int, *arguments) -> None:
 
 def _start(worker, rank, memory, barrier, arguments):
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     try:
         worker(Trainer(rank, memory, barrier), *arguments)
     except BaseException:
@@ -82,12 +86,16 @@ class Trainer:
     def step(self, rate: float, average_decay: float = 0.0) -> None:
         """Averages the ranks' gradients, updates this rank's share and moves its part of the moving average."""
         self.barrier.wait()
-        for mine, grads, _ in self.views:
-            mine.grad = torch.stack(grads).mean(0)
+        first, *others = zip(*(grads for _, grads, _ in self.views))
+        total = torch._foreach_mul(list(first), 1 / RANKS)
+        for grads in others:
+            torch._foreach_add_(total, list(grads), alpha=1 / RANKS)
+        for (mine, _, _), gradient in zip(self.views, total):
+            mine.grad = gradient
         self.optimiser.step(rate)
         if average_decay:
-            for mine, _, offset in self.views:
-                self.average[offset:offset + mine.numel()].lerp_(mine.data.flatten(), 1 - average_decay)
+            averages = [self.average[offset:offset + mine.numel()].view(mine.shape) for mine, _, offset in self.views]
+            torch._foreach_lerp_(averages, [mine.data for mine, _, _ in self.views], 1 - average_decay)
         self.barrier.wait()
 
     def save(self, path, step: int) -> None:

@@ -25,15 +25,16 @@ from captions import T5_LENGTH, Request, as_typed, caption, loose_request
 from draw import draw, draw_background
 from edits import Edit, random_edit
 from flux import is_block_matrix, pack, position_ids
+from fused import velocity
 from parallel import Trainer, fill, run
 from scenes import SQUARE, Scene, held_out, random_format, random_scene
-from velocity import rotation, velocity
 
 STEPS = 16000
 DECAY_SHARE = 0.4  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
 BATCH = (14, 8)  # pictures, edits: about as many tokens
-POOL_START, POOL_LIMIT, POOL_GROWTH = (300, 200), (12000, 8000), (1, 1)  # pictures, edits
+POOL_START, POOL_LIMIT, POOL_GROWTH = (300, 200), (12000, 8000), (1, 1)  # pictures, edits; growth a step
+GROW_EVERY = 8  # steps, because the encoder takes several pictures faster
 SQUARE_SHARE, FEWEST_IN_POOL = 0.45, 12
 OBJECT_WEIGHT = 3.0
 PROMPT_DROPOUT, LOOSE_SHARE = 0.03, 0.08
@@ -160,8 +161,7 @@ def flow_loss(model, states, pooled, target, reference, weight, noise, sigma, si
     if reference is not None:
         ids.append(position_ids(rows, columns, 1))
         tokens = torch.cat((tokens, reference), 1)
-    turn = rotation(model, torch.cat(ids).to(target.device))
-    predicted = velocity(model, tokens, states, pooled, sigma, turn)[:, :target.shape[1]]
+    predicted = velocity(model, tokens, states, pooled, sigma, torch.cat(ids).to(target.device), target.shape[1])
     error = (predicted - (noise - target)).square().mean(-1) * weight
     return error.sum() / weight.sum(), torch.stack((sigma, error.detach().sum(1) / weight.sum(1)))
 
@@ -215,11 +215,12 @@ def worker(trainer: Trainer, seed: int) -> None:
         while len(pool) < POOL_START[kind] or len(pool.by_size.get(SQUARE, ())) < FEWEST_IN_POOL:
             pool.grow(6, POOL_LIMIT[kind], start < FIRST_STEPS)
     print(f"rank {rank}: {[len(pool) for pool in pools.values()]} examples, {time.time() - began:.0f} s", flush=True)
-    step, steps, logs = start, planned_steps(), {kind: [] for kind in pools}
+    step, steps, logs, due = start, planned_steps(), {kind: [] for kind in pools}, dict.fromkeys(pools, 0)
     while step < steps:
         kind = EDIT if rank == 1 or (step >= EDITS_IN_TURN_FROM and step % 2) else PICTURE
-        pool = pools[kind]
-        pool.grow(POOL_GROWTH[kind], POOL_LIMIT[kind], early=step < FIRST_STEPS)
+        pool, due[kind] = pools[kind], due[kind] + 1
+        if due[kind] % GROW_EVERY == 0:
+            pool.grow(POOL_GROWTH[kind] * GROW_EVERY, POOL_LIMIT[kind], early=step < FIRST_STEPS)
         loss, each = loss_of(model, encoders, *pool.take(BATCH[kind]), rng, generator)
         trainer.zero_grad()
         loss.backward()

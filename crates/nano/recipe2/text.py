@@ -118,7 +118,8 @@ class Encoders(nn.Module):
 
     def states(self, t5_ids, clip_ids):
         """-> token states (batch, 40, 128) and pooled states (batch, 64)."""
-        return self.t5(t5_ids).last_hidden_state, self.clip(clip_ids).pooler_output
+        ends = (clip_ids == self.clip.config.eos_token_id).int().argmax(1)  # what follows is padding, and CLIP looks back only
+        return self.t5(t5_ids).last_hidden_state, self.clip(clip_ids[:, :int(ends.max()) + 1]).pooler_output
 
     def forward(self, sentences: list[str]):
         return self.states(*self.ids(sentences))

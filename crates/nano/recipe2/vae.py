@@ -123,7 +123,8 @@ def load() -> AutoencoderKL:
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
     """(batch, height, width, 3) uint8 -> normalised latents (batch, 16, height / 16, width / 16)."""
-    mean = vae.encode(torch.from_numpy(to_signed(pictures))).latent_dist.mean
+    x = torch.from_numpy(to_signed(pictures)).contiguous(memory_format=torch.channels_last)
+    mean = vae.encode(x).latent_dist.mean.contiguous()
     return (mean - vae.config.shift_factor) * vae.config.scaling_factor
 
 
