@@ -86,7 +86,8 @@ fn attention(device: &CpuDevice, report: &Report) {
         if !report.wants(&name) {
             continue;
         }
-        let qkv = filled(&[1, sequence, 3 * heads * dim]);
+        // As a linear layer over weights of bf16 leaves it.
+        let qkv = filled(&[1, sequence, 3 * heads * dim]).into_coarse();
         let weight = filled(&[dim]);
         let bias = filled(&[heads, 2 * sequence - 1]);
         let table = RopeTable {

@@ -13,10 +13,14 @@ const MAX_RANK: usize = 6;
 ///
 /// A tensor that an op returned lies in a buffer of its device's workspace, and so do its clones and
 /// what is cut from it or joined to it.
+///
+/// It knows whether its values are [as coarse as bf16](Self::is_coarse): what other libraries say by the
+/// type that they keep activations in.
 #[derive(Clone)]
 pub struct Tensor {
     shape: Shape,
     data: Data,
+    coarse: bool,
 }
 
 /// The length of every axis, outermost first; at most six. Made from arrays, slices and vectors.
@@ -105,6 +109,7 @@ impl Clone for Data {
     }
 }
 
+/// Values are compared, not how coarse they are.
 impl PartialEq for Tensor {
     fn eq(&self, other: &Self) -> bool {
         self.shape == other.shape && self.data() == other.data()
@@ -140,7 +145,27 @@ impl Tensor {
             values,
             "tensor of shape {shape:?} over {values} values; this is a bug"
         );
-        Self { shape, data }
+        Self {
+            shape,
+            data,
+            coarse: false,
+        }
+    }
+
+    /// Whether the values come out of products of bf16 or less, so that a device may round them to bf16
+    /// where that makes it faster. Clones, parts and other shapes of such a tensor are so, too; what is
+    /// computed from it is what its device says.
+    pub fn is_coarse(&self) -> bool {
+        self.coarse
+    }
+
+    /// The same values, which may be rounded to bf16 from here on.
+    #[must_use]
+    pub fn into_coarse(self) -> Self {
+        Self {
+            coarse: true,
+            ..self
+        }
     }
 
     /// A tensor of `shape` with any values, to be overwritten, from where this one's came from.
@@ -198,7 +223,10 @@ impl Tensor {
     /// # Panics
     /// If the shapes hold different numbers of values.
     pub fn reshape(self, shape: impl Into<Shape>) -> Self {
-        Self::over(shape.into(), self.data)
+        Self {
+            coarse: self.coarse,
+            ..Self::over(shape.into(), self.data)
+        }
     }
 
     /// The values of one sample: the `index`-th part along the first axis.
@@ -215,6 +243,7 @@ impl Tensor {
         let [batch, _, width] = parts[0].rank3();
         let length = parts.iter().map(|part| part.dim(1)).sum();
         let mut joined = parts[0].another([batch, length, width]);
+        joined.coarse = parts.iter().all(|part| part.coarse);
         let mut rest = joined.data_mut();
         for sample in 0..batch {
             for part in parts {
@@ -237,6 +266,7 @@ impl Tensor {
         let [batch, sequence, width] = self.rank3();
         assert!(start + length <= sequence, "this is a bug");
         let mut part = self.another([batch, length, width]);
+        part.coarse = self.coarse;
         let size = length * width;
         for sample in 0..batch {
             let values = &self.sample(sample)[start * width..][..size];
@@ -285,6 +315,17 @@ mod tests {
         assert_eq!(joined.sample(1), [3.0, 4.0, 9.0, 10.0, 11.0, 12.0]);
         assert_eq!(joined.narrow_sequence(0, 1), a);
         assert_eq!(joined.narrow_sequence(1, 2), b);
+    }
+
+    #[test]
+    fn parts_of_what_is_coarse_are_coarse() {
+        let fine = Tensor::zeros([1, 4, 2]);
+        let coarse = fine.clone().into_coarse();
+        assert!(!fine.is_coarse() && coarse.is_coarse());
+        assert_eq!(fine, coarse, "the values are the same");
+        assert!(coarse.narrow_sequence(1, 2).is_coarse());
+        assert!(coarse.clone().reshape([8]).is_coarse());
+        assert!(!fine.narrow_sequence(1, 2).is_coarse());
     }
 
     #[test]

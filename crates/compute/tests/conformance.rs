@@ -7,6 +7,8 @@
 mod attention;
 #[path = "conformance/pictures.rs"]
 mod pictures;
+#[path = "conformance/tiles.rs"]
+mod tiles;
 
 use std::sync::Arc;
 
@@ -33,6 +35,13 @@ const ILL_CONDITIONED: f64 = 2e-5;
 /// a weight must be exact in bf16, too ([`Draw::halves`]), to be held to the tolerance of f32.
 fn families() -> Vec<Vec<Arc<dyn Device>>> {
     let mut families = f32_families();
+    families.extend(tile_families());
+    families
+}
+
+/// Those that multiply in tiles: the machine's, if it has some, and the modelled ones.
+fn tile_families() -> Vec<Vec<Arc<dyn Device>>> {
+    let mut families = Vec::new();
     if Isa::Amx.is_available() {
         families.push(family(&|threads| cpu(Isa::Amx, threads)));
     } else {

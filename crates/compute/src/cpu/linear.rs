@@ -168,8 +168,9 @@ pub(super) fn run(
     };
     match &packed.weight {
         Weight::Tiles(unit, weight) => {
-            let output = (output.data_mut(), amx::grid(device, rows, width));
-            amx::run(device, *unit, weight, output, caller);
+            let values = (output.data_mut(), amx::grid(device, rows, width));
+            amx::run(device, *unit, weight, values, caller);
+            return output.into_coarse();
         }
         Weight::Panels(panels) => {
             let grid = grid(device, rows, width);

@@ -25,7 +25,7 @@ pub struct CpuOptions {
 pub enum WeightFormat {
     /// Every value as it came: as bf16 where bf16 holds all values of a weight exactly; in the file's
     /// encoding if that is f16, eight-bit floats or blocks; else as f32. On AMX, the latter are multiplied
-    /// by the AVX-512 kernels: tiles would round them.
+    /// by the AVX-512 kernels: tiles would round them. So is attention over what such weights made.
     #[default]
     Exact,
     /// Rounded to bf16: half the memory of f32.

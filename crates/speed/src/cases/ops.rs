@@ -157,7 +157,9 @@ pub(crate) fn attention(what: &AttentionArguments, chosen: &Chosen) -> anyhow::R
         bail!("--head-dim is {head_dim}; it must be even");
     }
     let device = chosen.device.clone();
+    // As a linear layer over weights of bf16 leaves it.
     let qkv = Random::new().tensor(&[1, tokens, 3 * heads * head_dim]);
+    let qkv = qkv.into_coarse();
     let case = Case::new("attention", move || {
         device.attention(&Attention {
             segments: &[Segment {

@@ -6,25 +6,31 @@
 //! ([`hardware`]), or their description in Intel's manual ([`model`]), so that packing, blocking and
 //! edges are tested on every machine.
 //!
+//! Attention ([`attention::tiled`](super::attention)) and convolutions ([`conv`](super::conv)) multiply
+//! by the same innermost [`block`], over panels of their own.
+//!
 //! A thread holds the registers for one operation, and gives them back.
 
-mod block;
+pub(super) mod block;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 #[cfg(target_arch = "x86_64")]
 mod hardware;
 mod model;
 mod product;
-mod rounding;
+pub(super) mod rounding;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod tiles;
-mod view;
-mod weight;
+pub(super) mod tiles;
+pub(super) mod view;
+pub(super) mod weight;
 
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use self::hardware::HardwareTiles;
+pub(super) use self::model::ModelTiles;
 pub(super) use self::weight::TileWeight;
 use self::{product::Scratch, tiles::Tiles};
 use super::{
@@ -53,6 +59,27 @@ pub(super) fn is_available() -> bool {
     false
 }
 
+/// Evaluates an expression for the tiles of a [`TileUnit`], whose type it knows by the given name.
+macro_rules! on_tiles {
+    ($unit:expr, $tiles:ident => $run:expr) => {
+        match $unit {
+            #[cfg(target_arch = "x86_64")]
+            $crate::cpu::amx::TileUnit::Hardware => {
+                type $tiles = $crate::cpu::amx::HardwareTiles;
+                $run
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            $crate::cpu::amx::TileUnit::Hardware => unreachable!("no such device is made here"),
+            $crate::cpu::amx::TileUnit::Model => {
+                type $tiles = $crate::cpu::amx::ModelTiles;
+                $run
+            }
+        }
+    };
+}
+
+pub(super) use on_tiles;
+
 /// A whole product into `output`, `(samples, grid.rows, grid.columns)`, on all threads. `caller` makes
 /// what a tile of the output needs.
 pub(super) fn run<R, E>(
@@ -65,15 +92,7 @@ pub(super) fn run<R, E>(
     R: FnMut(usize, Range<usize>, &mut [f32]),
     E: FnMut(usize, Range<usize>, &mut [f32]),
 {
-    match unit {
-        #[cfg(target_arch = "x86_64")]
-        TileUnit::Hardware => {
-            run_on::<hardware::HardwareTiles, _, _>(device, b, output, grid, caller)
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        TileUnit::Hardware => unreachable!("no such device is made here"),
-        TileUnit::Model => run_on::<model::ModelTiles, _, _>(device, b, output, grid, caller),
-    }
+    on_tiles!(unit, T => run_on::<T, _, _>(device, b, output, grid, caller))
 }
 
 fn run_on<T: Tiles, R, E>(

@@ -16,11 +16,14 @@
 //! **What PyTorch's softmax does** with values that are not finite, this does: a NaN or a +infinity among
 //! a query's scores makes its row NaN, a -infinity weighs nothing, and a row of nothing but -infinity is
 //! NaN. (No mask of today hides all keys from a query.)
+//!
+//! A device with tiles multiplies in them what is [coarse](crate::Tensor::is_coarse) anyway ([`tiled`]).
 
 mod block;
 mod cached;
 mod pack;
 mod softmax;
+mod tiled;
 
 use super::{
     CpuDevice,
@@ -207,6 +210,11 @@ pub(super) fn run(device: &CpuDevice, attention: &Attention<'_>) -> Vec<Tensor> 
         mask: attention.mask,
     };
     let shared = Shared::new(device, inputs, sizes);
+    if let Some(unit) = device.tiles
+        && tiled::suits(&shared)
+    {
+        return tiled::run(device, unit, &shared);
+    }
     let mut outputs = outputs(device, &shared);
     let mut tasks = tasks(&mut outputs, &shared).into_iter().peekable();
     let pairs = attention.heads * batch;

@@ -81,12 +81,30 @@ impl<'a> Source<'a> {
     }
 
     /// The normalised and rotated key of one token of the joined sequence.
-    fn key(&self, position: usize, row: &mut [f32]) {
+    pub fn key(&self, position: usize, row: &mut [f32]) {
         let (segment, at) = self.locate(position);
         let norm = segment.norm.map(|QkNorm { key, eps, .. }| (key, eps));
         let x = self.part(segment, at, Part::Key);
         let rotation = self.rotation(position);
         make_row(self.simd, row, x, norm.map(weights), rotation, 1.0);
+    }
+
+    /// The value of one token of the joined sequence.
+    pub fn value(&self, position: usize) -> &'a [f32] {
+        let (segment, at) = self.locate(position);
+        self.part(segment, at, Part::Value)
+    }
+
+    /// The normalised, rotated and scaled query of one token of a segment, of one of the heads that share
+    /// this one's keys.
+    pub fn query(&self, queries: &Queries, token: usize, member: usize, row: &mut [f32]) {
+        let segment = &self.inputs.segments[queries.segment];
+        let norm = segment.norm.map(|QkNorm { query, eps, .. }| (query, eps));
+        // The softmax counts in powers of two.
+        let factor = self.inputs.scale * std::f32::consts::LOG2_E;
+        let x = self.part(segment, token, Part::Query(member));
+        let rotation = self.rotation(queries.segment_start + token);
+        make_row(self.simd, row, x, norm.map(weights), rotation, factor);
     }
 }
 
@@ -128,8 +146,7 @@ pub(super) fn keys_and_values(
         }
     }
     for position in positions {
-        let (segment, at) = source.locate(position);
-        let value = source.part(segment, at, Part::Value);
+        let value = source.value(position);
         spread(source.simd, values, value, width, position - first_key);
     }
 }
@@ -148,19 +165,13 @@ pub(super) fn queries(
         columns,
         ..
     } = source.sizes;
-    let segment = &source.inputs.segments[queries.segment];
-    let norm = segment.norm.map(|QkNorm { query, eps, .. }| (query, eps));
-    // The softmax counts in powers of two.
-    let factor = source.inputs.scale * std::f32::consts::LOG2_E;
     let lanes = queries.tokens.len() * group;
     let panels = packed.chunks_exact_mut(head_dim * columns);
     for (panel, first) in panels.zip((0..lanes).step_by(columns)) {
         let of_panel = first..lanes.min(first + columns);
         for (row, lane) in rows.chunks_exact_mut(head_dim).zip(of_panel) {
-            let at = queries.tokens.start + lane / group;
-            let x = source.part(segment, at, Part::Query(lane % group));
-            let rotation = source.rotation(queries.segment_start + at);
-            make_row(source.simd, row, x, norm.map(weights), rotation, factor);
+            let token = queries.tokens.start + lane / group;
+            source.query(queries, token, lane % group, row);
         }
         interleave(source.simd, panel, columns, rows);
     }
