@@ -184,30 +184,43 @@ fn rows(device: &CpuDevice, report: &Report) {
 }
 
 fn convolution(device: &CpuDevice, report: &Report) {
-    let geometry = ConvGeometry {
-        stride: 1,
-        padding: Padding::all(1),
+    let geometry = |stride, padding| ConvGeometry {
+        stride,
+        padding: Padding::all(padding),
         upsample: false,
     };
-    for (side, inputs, outputs) in [
-        (128, 16, 16),
-        (128, 16, 3),
-        (64, 32, 32),
-        (512, 128, 128),
-        (512, 256, 256),
-        (256, 512, 512),
+    for (kernel, stride, side, inputs, outputs) in [
+        (3, 1, 128, 16, 16),
+        (3, 1, 128, 16, 3),
+        (3, 1, 64, 32, 32),
+        (3, 1, 512, 128, 128),
+        (3, 1, 512, 256, 256),
+        (3, 1, 256, 512, 512),
+        (3, 1, 64, 512, 512),
+        (3, 2, 256, 128, 128),
+        (3, 2, 64, 512, 512),
+        (1, 1, 128, 512, 256),
     ] {
-        let name = format!("conv 3x3 {inputs} -> {outputs} @ {side}");
-        if !report.wants(&name) {
-            continue;
-        }
         let x = filled(&[1, side, side, inputs]);
-        let weight = filled(&[outputs, inputs, 3, 3]);
-        let layer = device.pack_conv2d(&weight, None, geometry);
-        let flops = 2 * side * side * inputs * outputs * 9;
-        report.line(&name, flops, || {
-            device.conv2d(&layer, &x, None);
-        });
+        let geometry = geometry(stride, kernel / 2);
+        for stored in ["f32", "bf16"] {
+            let walk = format!("{kernel}x{kernel}/{stride} of {stored}");
+            let name = format!("conv {walk} {inputs} -> {outputs} @ {side}");
+            if !report.wants(&name) {
+                continue;
+            }
+            let mut weight = filled(&[outputs, inputs, kernel, kernel]);
+            if stored == "bf16" {
+                let values = weight.data_mut().iter_mut();
+                values.for_each(|value| *value = f32::from_bits(value.to_bits() & 0xffff_0000));
+            }
+            let layer = device.pack_conv2d(&weight, None, geometry);
+            let side = side / stride;
+            let flops = 2 * side * side * inputs * outputs * kernel * kernel;
+            report.line(&name, flops, || {
+                device.conv2d(&layer, &x, None);
+            });
+        }
     }
 }
 

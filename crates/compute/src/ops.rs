@@ -37,8 +37,14 @@ pub trait Device: Send + Sync + fmt::Debug {
         weight.rows() * weight.columns() * size_of::<f32>()
     }
 
-    /// Bytes that [`Device::pack_conv2d`] would keep of a weight of `shape` `(out, in, kernel, kernel)`.
-    fn conv2d_bytes(&self, shape: [usize; 4], _geometry: ConvGeometry) -> usize {
+    /// Bytes that [`Device::pack_conv2d`] would keep of a weight of `shape` `(out, in, kernel, kernel)`. No
+    /// value of it is read: where the form depends on the values, it is the larger one.
+    fn conv2d_bytes(
+        &self,
+        _weight: &StoredMatrix<'_>,
+        shape: [usize; 4],
+        _geometry: ConvGeometry,
+    ) -> usize {
         shape.iter().product::<usize>() * size_of::<f32>()
     }
 

@@ -134,9 +134,10 @@ impl Loader<'_> {
     ) -> Result<Conv2d, Error> {
         let shape = [width.output, width.input, kernel, kernel];
         if let Some(meter) = self.weights.meter.clone() {
-            self.weights.claim(&format!("{name}.weight"), &shape)?;
+            let taken = self.weights.claim(&format!("{name}.weight"), &shape)?;
             self.bias(name, width.output)?;
-            meter.add(self.device.conv2d_bytes(shape, geometry));
+            let weight = self.weights.matrix(kernel, [&taken]);
+            meter.add(self.device.conv2d_bytes(&weight, shape, geometry));
             return Ok(Conv2d::new(shape, geometry, ()));
         }
         let weight = self.weights.take(&format!("{name}.weight"), &shape)?;

@@ -1,66 +1,34 @@
-//! Convolution of pictures whose channels lie side by side (NHWC), in two ways.
+//! Convolution of pictures whose channels lie side by side (NHWC), in three ways.
 //!
 //! [`direct`] is an implicit matrix product: the pixels under a few hundred output pixels are copied,
 //! padded and normalised, into a patch that stays near the core, and the kernels read their rows right
 //! there. [`winograd`] computes 3 × 3 convolutions of some size with a quarter of the multiplications.
-//! Which one runs is decided by the layer and the size of the picture alone.
+//! Which one runs is decided by the layer and the size of the picture alone. [`tiled`] is what a device
+//! with tiles makes of weights of bf16: an implicit product again, in bf16.
 
 mod direct;
 mod lanes;
 mod patch;
+mod tiled;
 mod transform;
+mod weight;
 mod winograd;
 
 pub(super) use patch::normalise;
 
-use super::{CpuDevice, kernels::Kernels};
-use crate::{Conv2d, ConvGeometry, Convolution, Target, Tensor};
+use self::{tiled::TileConv, weight::PackedConv};
+use super::{CpuDevice, WeightFormat, amx::TileUnit};
+use crate::{Conv2d, ConvGeometry, Convolution, StoredMatrix, Target, Tensor};
 
 /// Channels are padded with zeros to this many, the width of a vector of the transformations.
 const LANES: usize = 8;
 
-/// The weight in panels of the kernels' column width: `[panel][ky][kx][padded_in][columns]`.
-pub(super) struct PackedConv {
-    panels: Vec<f32>,
-    /// One value for each column of all panels.
-    bias: Vec<f32>,
-    /// Columns of a panel.
-    columns: usize,
-    /// Input channels with their padding.
-    padded_in: usize,
-    /// Values of a panel.
-    panel_size: usize,
-    /// The transformed weight, where it is small enough to be kept.
-    transformed: Option<Vec<f32>>,
-}
-
-impl PackedConv {
-    fn new(kernels: &Kernels, weight: &Tensor, bias: Option<&Tensor>) -> Self {
-        let [outputs, inputs, kernel, _] = weight.rank4();
-        let (columns, taps) = (kernels.columns, kernel * kernel);
-        let padded_in = inputs.next_multiple_of(LANES);
-        let panel_size = taps * padded_in * columns;
-        let mut panels = vec![0.0; outputs.div_ceil(columns) * panel_size];
-        for (output, source) in weight.data().chunks_exact(inputs * taps).enumerate() {
-            let panel = &mut panels[output / columns * panel_size..][..panel_size];
-            for (i, value) in source.iter().enumerate() {
-                let (input, tap) = (i / taps, i % taps);
-                panel[(tap * padded_in + input) * columns + output % columns] = *value;
-            }
-        }
-        let mut padded_bias = vec![0.0; outputs.next_multiple_of(columns)];
-        if let Some(bias) = bias {
-            padded_bias[..outputs].copy_from_slice(bias.data());
-        }
-        Self {
-            panels,
-            bias: padded_bias,
-            columns,
-            padded_in,
-            panel_size,
-            transformed: None,
-        }
-    }
+/// A layer as this device keeps it.
+enum Layer {
+    /// For the kernels of f32.
+    Vectors(PackedConv),
+    /// For tiles.
+    Tiles(TileUnit, TileConv),
 }
 
 pub(super) fn pack(
@@ -69,26 +37,27 @@ pub(super) fn pack(
     bias: Option<&Tensor>,
     geometry: ConvGeometry,
 ) -> Conv2d {
-    let mut packed = PackedConv::new(device.kernels, weight, bias);
-    if winograd::suits(weight.rank4(), geometry)
-        && winograd::is_kept(packed.padded_in, packed.bias.len())
-    {
-        packed.transformed = Some(winograd::transformed(device, &packed).to_vec());
-    }
-    Conv2d::new(weight.rank4(), geometry, packed)
+    let shape = weight.rank4();
+    let fits = device.weights == WeightFormat::Bf16 || weight::fits_bf16(weight);
+    let layer = match device.tiles {
+        Some(unit) if fits => Layer::Tiles(unit, TileConv::new(device, weight, bias)),
+        _ => Layer::Vectors(PackedConv::new(device, (weight, fits), bias, geometry)),
+    };
+    Conv2d::new(shape, geometry, layer)
 }
 
 /// See [`crate::Device::conv2d_bytes`].
-pub(super) fn bytes(device: &CpuDevice, shape: [usize; 4], geometry: ConvGeometry) -> usize {
-    let [outputs, inputs, kernel, _] = shape;
-    let padded_in = inputs.next_multiple_of(LANES);
-    let padded_out = outputs.next_multiple_of(device.kernels.columns);
-    let kept = winograd::suits(shape, geometry) && winograd::is_kept(padded_in, padded_out);
-    let transformed = match kept {
-        true => winograd::transformed_size(padded_in, padded_out),
-        false => 0,
-    };
-    (padded_out * (kernel * kernel * padded_in + 1) + transformed) * size_of::<f32>()
+pub(super) fn bytes(
+    device: &CpuDevice,
+    weight: &StoredMatrix<'_>,
+    shape: [usize; 4],
+    geometry: ConvGeometry,
+) -> usize {
+    let fits = device.weights == WeightFormat::Bf16 || weight.is_bf16();
+    match device.tiles {
+        Some(_) if fits => TileConv::bytes(shape),
+        _ => PackedConv::bytes(device, (shape, fits), geometry),
+    }
 }
 
 pub(super) fn run(device: &CpuDevice, convolution: &Convolution<'_>, target: Target<'_>) {
@@ -96,10 +65,14 @@ pub(super) fn run(device: &CpuDevice, convolution: &Convolution<'_>, target: Tar
     let (layer, (height, width)) = (convolution.layer, convolution.output_size());
     let kernel = layer.kernel();
     let shape = [layer.out_channels(), layer.in_channels(), kernel, kernel];
-    if winograd::suits(shape, layer.geometry()) && winograd::repays(height, width) {
-        winograd::run(device, convolution, target);
-    } else {
-        direct::run(device, convolution, target);
+    match layer.packed() {
+        Layer::Tiles(unit, weight) => tiled::run(device, *unit, (convolution, weight), target),
+        Layer::Vectors(weight)
+            if winograd::suits(shape, layer.geometry()) && winograd::repays(height, width) =>
+        {
+            winograd::run(device, (convolution, weight), target);
+        }
+        Layer::Vectors(weight) => direct::run(device, (convolution, weight), target),
     }
 }
 

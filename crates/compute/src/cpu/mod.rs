@@ -210,8 +210,13 @@ impl Device for CpuDevice {
         panels::Panels::bytes(self, weight)
     }
 
-    fn conv2d_bytes(&self, shape: [usize; 4], geometry: ConvGeometry) -> usize {
-        conv::bytes(self, shape, geometry)
+    fn conv2d_bytes(
+        &self,
+        weight: &StoredMatrix<'_>,
+        shape: [usize; 4],
+        geometry: ConvGeometry,
+    ) -> usize {
+        conv::bytes(self, weight, shape, geometry)
     }
 
     fn packed_layout(&self) -> Option<String> {

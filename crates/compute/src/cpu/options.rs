@@ -30,7 +30,8 @@ pub enum WeightFormat {
     Exact,
     /// Rounded to bf16: half the memory of f32.
     Bf16,
-    /// Rounded to eight bits with a scale for each output channel: a quarter of the memory of f32.
+    /// Rounded to eight bits with a scale for each output channel: a quarter of the memory of f32. The
+    /// weights of convolutions are kept as [`Self::Exact`] says.
     Int8,
 }
 

@@ -2,10 +2,13 @@
 //! not a bit different with other threads or another batch, and NaN and infinities where they belong.
 
 use tintype_compute::{
-    Attention, Device, Mask, QkNorm, ReferenceDevice, RopeLayout, RopeTable, Segment, Tensor,
+    Attention, ConvGeometry, Device, Isa, Mask, Padding, QkNorm, ReferenceDevice, RopeLayout,
+    RopeTable, Segment, Tensor,
 };
 
-use super::{Draw, check_families, f32_families, only, relative_rms, rope, tile_families};
+use super::{
+    Draw, check_families, cpu, f32_families, modelled, only, relative_rms, rope, tile_families,
+};
 
 /// bf16 has eight bits: a rounding costs 2^-9 / sqrt(3) at most, and between input and output of an
 /// attention are four of them. The goal for a whole block is 1e-2.
@@ -235,6 +238,72 @@ fn coarse_attention_hands_on_what_is_not_finite() {
             }
             let error = (error / power).sqrt();
             assert!(error <= TOLERANCE, "{what} on {device:?}: {error:e}");
+        }
+    }
+}
+
+/// The processor's instructions and their description in Intel's manual: not a bit of difference. Small,
+/// so that an emulated processor gets through.
+#[test]
+fn the_processors_tiles_give_the_bits_of_the_modelled() {
+    if !Isa::Amx.is_available() {
+        eprintln!("SKIPPED: this machine has no tiles of its own to compare with the model");
+        return;
+    }
+    let mut draw = Draw::new();
+    let case = Case {
+        heads: 2,
+        dim: 40,
+        lengths: vec![33, 300],
+        full: true,
+        ..PLAIN
+    };
+    let drawn = case.draw(&mut draw);
+    let (picture, weight) = (draw.tensor(&[1, 9, 35, 40]), draw.halves(&[37, 40, 3, 3]));
+    let geometry = |stride, upsample| ConvGeometry {
+        stride,
+        padding: Padding::all(1),
+        upsample,
+    };
+    let run = |device: &dyn Device| {
+        let mut outputs = case.run(device, &drawn, Mask::None);
+        outputs.extend(case.run(device, &drawn, Mask::Causal));
+        for geometry in [geometry(1, false), geometry(2, false), geometry(1, true)] {
+            let layer = device.pack_conv2d(&weight, None, geometry);
+            outputs.push(device.conv2d(&layer, &picture, None));
+        }
+        outputs
+    };
+    assert_eq!(
+        run(&cpu(Isa::Amx, 2)),
+        run(&modelled(2)),
+        "seed {}",
+        draw.seed
+    );
+}
+
+/// Convolutions over weights of bf16 round what they read, and nothing else.
+#[test]
+fn convolutions_round_what_they_read() {
+    let mut draw = Draw::new();
+    let (picture, weight) = (draw.tensor(&[1, 20, 23, 70]), draw.halves(&[33, 70, 3, 3]));
+    let geometry = ConvGeometry {
+        stride: 1,
+        padding: Padding::all(1),
+        upsample: false,
+    };
+    let run = |device: &dyn Device| {
+        let layer = device.pack_conv2d(&weight, None, geometry);
+        device.conv2d(&layer, &picture, None)
+    };
+    let expected = run(&ReferenceDevice);
+    for (devices, errors) in [
+        (f32_families(), 0.0..EXACT),
+        (tile_families(), EXACT..TOLERANCE),
+    ] {
+        for device in devices.concat() {
+            let error = relative_rms(&run(&*device), &expected);
+            assert!(errors.contains(&error), "{device:?}: {error:e}");
         }
     }
 }

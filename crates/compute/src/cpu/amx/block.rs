@@ -48,23 +48,89 @@ pub fn product<T: Tiles, O: Operand>(
 ) {
     let steps = a.len() / (BLOCK_ROWS * O::STEP);
     assert_eq!(a.len(), steps * BLOCK_ROWS * O::STEP, "this is a bug");
-    assert_eq!(b.len(), a.len(), "this is a bug");
+    let start: *const u8 = a.as_ptr().cast();
+    let a = |step: usize| {
+        // SAFETY: the panel has `steps` steps of two tiles (just checked).
+        let tile = unsafe { start.add(step * 2 * TILE_BYTES) };
+        // SAFETY: as above.
+        [tile, unsafe { tile.add(TILE_BYTES) }]
+    };
+    // SAFETY: so are all rows of both tiles, one after the other.
+    unsafe { walk(tiles, (steps, a, ROW_BYTES), b, ahead, sums) };
+}
+
+/// Rows of A that lie where they are: neither packed nor copied.
+#[derive(Debug)]
+pub struct Rows<'a, O> {
+    /// What holds all of them.
+    pub values: &'a [O],
+    /// The first value of the first row, for each of the two tiles of sixteen rows.
+    pub tiles: [usize; 2],
+    /// Values from one row of a tile to the next.
+    pub stride: usize,
+    /// For each step of the depth, how far behind a row's first value it begins.
+    pub steps: &'a [usize],
+}
+
+/// [`product`] over such rows.
+///
+/// # Panics
+/// If a row or the block does not hold its last value, or the panel is of another depth.
+pub fn product_of_rows<T: Tiles, O: Operand>(
+    tiles: &mut T,
+    a: &Rows<'_, O>,
+    b: &[O],
+    ahead: &[O],
+    sums: Sums<'_, O::Sum>,
+) {
+    let furthest = a.steps.iter().copied().max().unwrap_or_default();
+    let last = a.tiles[0].max(a.tiles[1]) + furthest + (TILE_ROWS - 1) * a.stride + O::STEP;
+    assert!(last <= a.values.len(), "this is a bug");
+    let start = a.values.as_ptr();
+    let tiles_at = |step: usize| {
+        // SAFETY: the first row of either tile is inside, at any step (just checked).
+        a.tiles
+            .map(|tile| unsafe { start.add(tile + a.steps[step]) }.cast())
+    };
+    let walked = (a.steps.len(), tiles_at, a.stride * size_of::<O>());
+    // SAFETY: so are the other fifteen, `stride` apart.
+    unsafe { walk(tiles, walked, b, ahead, sums) };
+}
+
+/// The product itself, over `a`: how many steps there are, where the two tiles of a step begin, and how
+/// many bytes lie from row to row.
+///
+/// # Panics
+/// If `b` is of another depth, or the block does not hold its last sum.
+///
+/// # Safety
+/// All sixteen rows of both tiles of every step must be valid for reads.
+#[inline(always)]
+unsafe fn walk<T: Tiles, O: Operand>(
+    tiles: &mut T,
+    (steps, a, a_stride): (usize, impl Fn(usize) -> [*const u8; 2], usize),
+    b: &[O],
+    ahead: &[O],
+    sums: Sums<'_, O::Sum>,
+) {
+    assert_eq!(b.len(), steps * BLOCK_COLUMNS * O::STEP, "this is a bug");
     assert!(sums.stride >= BLOCK_COLUMNS, "this is a bug");
     let last = (BLOCK_ROWS - 1) * sums.stride + BLOCK_COLUMNS;
     assert!(last <= sums.values.len(), "this is a bug");
-    let (a, b): (*const u8, *const u8) = (a.as_ptr().cast(), b.as_ptr().cast());
+    let b: *const u8 = b.as_ptr().cast();
     // SAFETY: the sums hold 32 rows of 32 values, `stride` apart (just checked).
     unsafe { begin(tiles, &sums) };
     for step in 0..steps {
-        let offset = step * 2 * TILE_BYTES;
-        // SAFETY: both panels have `steps` steps of two tiles (just checked).
+        let [upper, lower] = a(step);
+        // SAFETY: A by the contract; the panel of B has `steps` steps of two tiles (just checked).
         unsafe {
-            tiles.load::<4>(a.add(offset), ROW_BYTES);
-            tiles.load::<6>(b.add(offset), ROW_BYTES);
+            let b = b.add(step * 2 * TILE_BYTES);
+            tiles.load::<4>(upper, a_stride);
+            tiles.load::<6>(b, ROW_BYTES);
             O::multiply::<T, 0, 4, 6>(tiles);
-            tiles.load::<7>(b.add(offset + TILE_BYTES), ROW_BYTES);
+            tiles.load::<7>(b.add(TILE_BYTES), ROW_BYTES);
             O::multiply::<T, 1, 4, 7>(tiles);
-            tiles.load::<5>(a.add(offset + TILE_BYTES), ROW_BYTES);
+            tiles.load::<5>(lower, a_stride);
             O::multiply::<T, 2, 5, 6>(tiles);
             O::multiply::<T, 3, 5, 7>(tiles);
         }

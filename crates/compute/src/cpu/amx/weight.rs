@@ -104,6 +104,22 @@ impl<O: Operand> TilePanels<O> {
     }
 }
 
+impl TilePanels<u16> {
+    /// `weight` rounded to bf16.
+    pub fn bf16(device: &CpuDevice, weight: &StoredMatrix<'_>) -> Self {
+        let simd = device.simd();
+        Self::new(device, weight, |_, values, operands| {
+            rounding::to_bf16(simd, operands, values);
+        })
+    }
+
+    /// Bytes that panels of `columns` over `depth` take.
+    pub fn bytes(depth: usize, columns: usize) -> usize {
+        let padded = depth.next_multiple_of(u16::STEP) * columns.next_multiple_of(BLOCK_COLUMNS);
+        padded * size_of::<u16>()
+    }
+}
+
 /// One panel's part of a split, to be filled.
 struct PanelPart<'a, O> {
     depth: Range<usize>,
@@ -151,10 +167,7 @@ impl TileWeight {
 
     /// `weight` is `(columns, depth)` as PyTorch keeps it; rounded to bf16.
     pub fn bf16(device: &CpuDevice, weight: &StoredMatrix<'_>) -> Self {
-        let simd = device.simd();
-        Self::Bf16(TilePanels::new(device, weight, |_, values, operands| {
-            rounding::to_bf16(simd, operands, values);
-        }))
+        Self::Bf16(TilePanels::bf16(device, weight))
     }
 
     /// The same, each column rounded to bytes by its largest absolute value.

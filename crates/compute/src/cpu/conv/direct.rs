@@ -18,7 +18,11 @@ const BLOCKS: usize = 16;
 /// Output pixels of a task at least.
 const TASK_PIXELS: usize = 256;
 
-pub(super) fn run(device: &CpuDevice, convolution: &Convolution<'_>, target: Target<'_>) {
+pub(super) fn run(
+    device: &CpuDevice,
+    (convolution, packed): (&Convolution<'_>, &PackedConv),
+    target: Target<'_>,
+) {
     let (_, width) = convolution.output_size();
     let channels = convolution.layer.out_channels();
     let height = TASK_PIXELS.div_ceil(width.max(1));
@@ -33,13 +37,13 @@ pub(super) fn run(device: &CpuDevice, convolution: &Convolution<'_>, target: Tar
             for output in output.chunks_mut(buffers.pixels * channels) {
                 let pixels = output.len() / channels;
                 buffers.gather(convolution, &source, start, pixels);
-                buffers.multiply(device.kernels, convolution, pixels);
-                buffers.finish(convolution, output, target.add);
+                buffers.multiply(device.kernels, (convolution, packed), pixels);
+                buffers.finish((convolution, packed), output, target.add);
                 start.column += pixels;
             }
         }
     };
-    device.for_each(tasks, || Buffers::new(device, convolution), work);
+    device.for_each(tasks, || Buffers::new(device, convolution, packed), work);
 }
 
 /// What a thread works in.
@@ -48,6 +52,8 @@ pub(super) struct Buffers {
     patch: Buffer,
     /// `(pixels, panels * columns)`
     sums: Buffer,
+    /// A panel of the weight, if it is not stored as f32.
+    panel: Buffer,
     /// Output pixels that fit.
     pixels: usize,
     /// Values of a row of the patch.
@@ -56,14 +62,14 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    pub fn new(device: &CpuDevice, convolution: &Convolution<'_>) -> Self {
+    pub fn new(device: &CpuDevice, convolution: &Convolution<'_>, packed: &PackedConv) -> Self {
         let layer = convolution.layer;
-        let packed: &PackedConv = layer.packed();
         let pixels = device.kernels.rows * BLOCKS;
         let line = ((pixels - 1) * layer.geometry().stride + layer.kernel()) * packed.padded_in;
         Self {
             patch: device.scratch(layer.kernel() * line),
             sums: device.scratch(pixels * packed.bias.len()),
+            panel: device.scratch(packed.room()),
             pixels,
             line,
             padded: packed.padded_in,
@@ -91,13 +97,18 @@ impl Buffers {
     }
 
     /// The sums of at least `pixels` output pixels; those beyond are nobody's.
-    pub fn multiply(&mut self, kernels: &Kernels, convolution: &Convolution<'_>, pixels: usize) {
+    pub fn multiply(
+        &mut self,
+        kernels: &Kernels,
+        (convolution, packed): (&Convolution<'_>, &PackedConv),
+        pixels: usize,
+    ) {
         let layer = convolution.layer;
-        let packed: &PackedConv = layer.packed();
         let a_stride = layer.geometry().stride * self.padded;
         let stride = packed.bias.len();
         let depth = layer.kernel() * self.padded * packed.columns;
-        for (index, panel) in packed.panels.chunks_exact(packed.panel_size).enumerate() {
+        for index in 0..packed.count() {
+            let panel = packed.panel(kernels, index, &mut self.panel);
             for pixel in (0..pixels).step_by(kernels.rows) {
                 for (ky, b) in panel.chunks_exact(depth).enumerate() {
                     let block = Block {
@@ -113,8 +124,12 @@ impl Buffers {
     }
 
     /// Bias and, if asked, what was there before.
-    pub fn finish(&self, convolution: &Convolution<'_>, output: &mut [f32], add: bool) {
-        let packed: &PackedConv = convolution.layer.packed();
+    pub fn finish(
+        &self,
+        (convolution, packed): (&Convolution<'_>, &PackedConv),
+        output: &mut [f32],
+        add: bool,
+    ) {
         let pixels = output.chunks_exact_mut(convolution.layer.out_channels());
         for (pixel, sums) in pixels.zip(self.sums.chunks_exact(packed.bias.len())) {
             for ((out, sum), bias) in pixel.iter_mut().zip(sums).zip(&packed.bias) {

@@ -66,27 +66,27 @@ pub(super) fn transformed_size(padded_in: usize, padded_out: usize) -> usize {
 pub(super) fn transformed(device: &CpuDevice, packed: &PackedConv) -> Buffer {
     let count = packed.padded_in * packed.columns;
     let mut output = device.scratch(transformed_size(packed.padded_in, packed.bias.len()));
-    let panels = packed.panels.chunks_exact(packed.panel_size);
-    let tasks = panels
-        .zip(output.chunks_exact_mut(POINTS * count))
-        .collect();
-    let isa = device.kernels.isa;
+    let tasks = output.chunks_exact_mut(POINTS * count).enumerate();
+    let kernels = device.kernels;
     device.for_each(
-        tasks,
-        || (),
-        |(), (taps, output)| {
+        tasks.collect(),
+        || device.scratch(packed.room()),
+        |room, (panel, output)| {
             let taps = View {
-                values: taps,
+                values: packed.panel(kernels, panel, room),
                 stride: count,
             };
-            weights(isa, count, &taps, output, count);
+            weights(kernels.isa, count, &taps, output, count);
         },
     );
     output
 }
 
-pub(super) fn run(device: &CpuDevice, convolution: &Convolution<'_>, target: Target<'_>) {
-    let packed: &PackedConv = convolution.layer.packed();
+pub(super) fn run(
+    device: &CpuDevice,
+    (convolution, packed): (&Convolution<'_>, &PackedConv),
+    target: Target<'_>,
+) {
     let made;
     let weight = match &packed.transformed {
         Some(kept) => &kept[..],
@@ -95,7 +95,7 @@ pub(super) fn run(device: &CpuDevice, convolution: &Convolution<'_>, target: Tar
             &made[..]
         }
     };
-    let pass = Pass::new(device, convolution, weight, target.add);
+    let pass = Pass::new(device, (convolution, packed), weight, target.add);
     let height = (pass.tiles / pass.tiles_wide).max(1) * STEP;
     let tasks = bands(target.tensor, target.first_row, convolution, height);
     device.for_each(
@@ -152,11 +152,10 @@ impl Buffers {
 impl<'a> Pass<'a> {
     fn new(
         device: &'a CpuDevice,
-        convolution: &'a Convolution<'a>,
+        (convolution, packed): (&'a Convolution<'a>, &'a PackedConv),
         weight: &'a [f32],
         add: bool,
     ) -> Self {
-        let packed: &PackedConv = convolution.layer.packed();
         let kernels = device.kernels;
         let (_, width) = convolution.output_size();
         let wide = packed
@@ -320,7 +319,8 @@ impl Pass<'_> {
             return;
         }
         let channels = self.convolution.layer.out_channels();
-        let mut buffers = direct::Buffers::new(self.device, self.convolution);
+        let layer = (self.convolution, self.packed);
+        let mut buffers = direct::Buffers::new(self.device, self.convolution, self.packed);
         for tile in broken {
             let place = self.place(*tile, band);
             let [rows, columns] = place.size;
@@ -332,8 +332,8 @@ impl Pass<'_> {
                 let first = place.first_value + row * self.width * channels;
                 let output = &mut band.output[first..][..columns * channels];
                 buffers.gather(self.convolution, source, start, columns);
-                buffers.multiply(self.kernels, self.convolution, columns);
-                buffers.finish(self.convolution, output, self.add);
+                buffers.multiply(self.kernels, layer, columns);
+                buffers.finish(layer, output, self.add);
             }
         }
     }
