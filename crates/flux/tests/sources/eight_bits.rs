@@ -23,6 +23,7 @@ fn values(stored: &Stored) -> Vec<f32> {
         Dtype::F16 => Encoding::F16,
         Dtype::BF16 => Encoding::Bf16,
         Dtype::F8_E4M3 => Encoding::F8E4m3,
+        Dtype::F8_E5M2 => Encoding::F8E5m2,
         other => panic!("{other:?}"),
     };
     let values = StoredValues::encoded(encoding, &stored.bytes);
@@ -39,14 +40,16 @@ fn nearest(value: f32, numbers: &[f32]) -> u8 {
 }
 
 /// Tensors in eight bits, and the same values in f32.
-fn converted(tensors: &Tensors, style: Style) -> (Tensors, Tensors) {
+fn converted(tensors: &Tensors, dtype: Dtype, style: Style) -> (Tensors, Tensors) {
     let codes: Vec<u8> = (0..=255).collect();
     let all = Stored {
-        dtype: Dtype::F8_E4M3,
+        dtype,
         shape: vec![256],
         bytes: codes,
     };
     let numbers = values(&all);
+    let finite = numbers.iter().filter(|number| number.is_finite());
+    let most = finite.fold(0.0_f32, |most, number| most.max(*number));
     let (mut small, mut plain) = (Tensors::default(), Tensors::default());
     for (name, stored) in &tensors.0 {
         let is_matrix = stored.shape.len() == 2;
@@ -61,7 +64,7 @@ fn converted(tensors: &Tensors, style: Style) -> (Tensors, Tensors) {
             .fold(0.0_f32, |most, value| most.max(value.abs()));
         let scale = match style {
             Style::Cast => 1.0,
-            _ => greatest / 448.0,
+            _ => greatest / most,
         };
         let bytes: Vec<u8> = found
             .iter()
@@ -75,7 +78,7 @@ fn converted(tensors: &Tensors, style: Style) -> (Tensors, Tensors) {
         };
         plain.0.insert(name.clone(), f32s);
         let eight = Stored {
-            dtype: Dtype::F8_E4M3,
+            dtype,
             shape: stored.shape.clone(),
             bytes,
         };
@@ -113,31 +116,37 @@ fn converted(tensors: &Tensors, style: Style) -> (Tensors, Tensors) {
 
 #[test]
 fn eight_bits_draw_what_the_same_values_draw() {
-    for style in [Style::Cast, Style::WeightScale, Style::ScaleWeight] {
-        let scene = Scene::of_separate_files("schnell");
-        let parts = [
-            (
-                maker::original_transformer(&scene.part("transformer")),
-                "flux1-schnell.safetensors",
-            ),
-            (scene.t5(), "t5xxl_fp16.safetensors"),
-        ];
-        let parts = parts.map(|(tensors, file)| (converted(&tensors, style), scene.path(file)));
-        for ((_, plain), path) in &parts {
-            plain.write(path);
+    for dtype in [Dtype::F8_E4M3, Dtype::F8_E5M2] {
+        for style in [Style::Cast, Style::WeightScale, Style::ScaleWeight] {
+            draws_what_the_same_values_draw(dtype, style);
         }
-        let expected = scene.draw();
-        assert!(
-            expected != scene.draw_golden(),
-            "eight bits are not the whole"
-        );
-        for ((small, _), path) in &parts {
-            let layers = [(
-                "_quantization_metadata",
-                r#"{"format_version":"1.0","layers":{}}"#,
-            )];
-            small.write_with(path, &layers);
-        }
-        assert!(scene.draw() == expected, "{style:?}");
     }
+}
+
+fn draws_what_the_same_values_draw(dtype: Dtype, style: Style) {
+    let scene = Scene::of_separate_files("schnell");
+    let parts = [
+        (
+            maker::original_transformer(&scene.part("transformer")),
+            "flux1-schnell.safetensors",
+        ),
+        (scene.t5(), "t5xxl_fp16.safetensors"),
+    ];
+    let parts = parts.map(|(tensors, file)| (converted(&tensors, dtype, style), scene.path(file)));
+    for ((_, plain), path) in &parts {
+        plain.write(path);
+    }
+    let expected = scene.draw();
+    assert!(
+        expected != scene.draw_golden(),
+        "eight bits are not the whole"
+    );
+    for ((small, _), path) in &parts {
+        let layers = [(
+            "_quantization_metadata",
+            r#"{"format_version":"1.0","layers":{}}"#,
+        )];
+        small.write_with(path, &layers);
+    }
+    assert!(scene.draw() == expected, "{dtype:?} {style:?}");
 }

@@ -11,11 +11,12 @@ use tintype_flux::weights::test_support::{GgufValue, gguf};
 
 use tintype_words::sentence;
 
+use super::blocks::random_blocks;
 use super::maker::{self, Stored, Tensors};
 use super::scene::{Scene, draw, open, read_json};
 
 /// Writes tensors as GGUF, matrices whose rows are whole blocks in `encoding`.
-fn write(
+pub fn write(
     scene: &Scene,
     name: &str,
     tensors: &Tensors,
@@ -71,7 +72,7 @@ fn write_in_parts(scene: &Scene, stem: &str, tensors: &Tensors, parts: usize) {
 }
 
 /// The same values as safetensors in f32.
-fn write_plain(scene: &Scene, name: &str, tensors: &Tensors, encoding: Encoding) {
+pub fn write_plain(scene: &Scene, name: &str, tensors: &Tensors, encoding: Encoding) {
     let mut plain = Tensors::default();
     for (tensor, stored) in &tensors.0 {
         let fits =
@@ -100,7 +101,7 @@ fn own_encoding(stored: &Stored) -> Encoding {
     }
 }
 
-fn decoded(encoding: Encoding, bytes: &[u8]) -> Vec<f32> {
+pub fn decoded(encoding: Encoding, bytes: &[u8]) -> Vec<f32> {
     let values = StoredValues::encoded(encoding, bytes);
     StoredMatrix::new(encoding.block_values(), [values])
         .to_tensor()
@@ -108,7 +109,7 @@ fn decoded(encoding: Encoding, bytes: &[u8]) -> Vec<f32> {
         .to_vec()
 }
 
-/// A plain quantiser of each kind that is needed here.
+/// A plain quantiser where one is simple, else random blocks of about the same size.
 fn encoded(encoding: Encoding, values: &[f32]) -> Vec<u8> {
     let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
     match encoding {
@@ -137,7 +138,7 @@ fn encoded(encoding: Encoding, values: &[f32]) -> Vec<u8> {
                 |value: f32| ((value / scale.max(1e-9)).round() + 8.0).clamp(0.0, 15.0) as u8;
             out.extend((0..16).map(|i| code(block[i]) | code(block[16 + i]) << 4));
         }),
-        other => panic!("{other}"),
+        other => random_blocks(other, values),
     }
 }
 
@@ -153,7 +154,7 @@ fn blocks(values: &[f32], encode: impl Fn(&[f32], &mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-fn architecture(name: &str) -> (&'static str, GgufValue) {
+pub fn architecture(name: &str) -> (&'static str, GgufValue) {
     ("general.architecture", GgufValue::Text(name.to_owned()))
 }
 

@@ -1,6 +1,7 @@
 //! Models out of single files: the same pictures as from the diffusers folder that they were made of,
 //! and one clear sentence where something is wrong.
 
+mod blocks;
 mod eight_bits;
 mod failures;
 mod gguf;
