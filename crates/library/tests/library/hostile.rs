@@ -12,14 +12,8 @@ use crate::scene::{REPOSITORY, Scene, manifest, name, parse};
 const FILE: &str = "weights.safetensors";
 
 fn is_empty(scene: &Scene) -> bool {
-    let parts = std::fs::read_dir(scene.library.root().join(".staging/m/parts"));
-    let parts = parts.expect("a folder").flatten();
-    let mut lengths = parts.filter(|part| {
-        part.path()
-            .extension()
-            .is_some_and(|ending| ending == "part")
-    });
-    lengths.all(|part| part.metadata().expect("a file").len() == 0)
+    let bytes = |part: &std::path::PathBuf| part.metadata().expect("a file").len();
+    scene.parts("m").iter().all(|part| bytes(part) == 0)
 }
 
 #[tokio::test]

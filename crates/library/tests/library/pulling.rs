@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use tintype_library::digest::FileDigest;
-use tintype_library::pull::{PullOptions, Remote, Silent};
+use tintype_library::pull::{PullOptions, Remote};
 use tintype_library::test_support::noise;
 use tintype_library::{Condition, Error, Known};
 
@@ -34,13 +34,7 @@ async fn a_model_appears_whole_with_a_record_of_where_it_came_from() {
     assert_eq!(origin.revision.as_str(), "main");
     assert!(origin.commit.is_some_and(|commit| commit.is_commit()));
     assert_eq!(record.files[1].sha256, FileDigest::of(&bytes));
-    assert!(
-        scene
-            .library
-            .verify(&name("m"), |_| {})
-            .expect("a model")
-            .is_empty()
-    );
+    assert_eq!(scene.faults("m"), [""; 0]);
     assert_eq!(
         scene.library.locate("m").expect("a folder"),
         scene.library.root().join("m")
@@ -65,13 +59,14 @@ async fn a_model_that_is_whole_is_not_fetched_again_and_a_spoilt_one_is_mended()
     let mut spoilt = noise(6_000);
     spoilt[17] ^= 1;
     std::fs::write(&path, spoilt).expect("a file");
-    let wrong = scene.library.verify(&name("m"), |_| {}).expect("a model");
-    assert_eq!(wrong.len(), 1);
-    assert_eq!(wrong[0].path.as_str(), "b.gguf");
-    assert!(wrong[0].fault.to_string().contains("other bytes"));
+    let wrong = scene.faults("m");
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(
+        wrong[0].starts_with("b.gguf: ") && wrong[0].contains("other bytes"),
+        "{wrong:?}"
+    );
     std::fs::remove_file(scene.file("m", "a.gguf")).expect("a file");
-    let wrong = scene.library.verify(&name("m"), |_| {}).expect("a model");
-    assert_eq!(wrong.len(), 2);
+    assert_eq!(scene.faults("m").len(), 2);
     std::fs::write(scene.file("m", "a.gguf"), noise(5_000)).expect("a file");
     scene.pull(&model).await.expect("a model");
     assert_eq!(scene.read("m", "b.gguf"), noise(6_000));
@@ -80,13 +75,7 @@ async fn a_model_that_is_whole_is_not_fetched_again_and_a_spoilt_one_is_mended()
         [0; 0],
         "it was right"
     );
-    assert!(
-        scene
-            .library
-            .verify(&name("m"), |_| {})
-            .expect("a model")
-            .is_empty()
-    );
+    assert_eq!(scene.faults("m"), [""; 0]);
 }
 
 #[tokio::test]
@@ -123,13 +112,7 @@ async fn what_two_models_share_is_stored_once_and_stays_while_one_needs_it() {
     let removed = scene.library.remove(&name("one")).expect("removed");
     assert_eq!(removed.shared_bytes, 9_000);
     assert!(scene.library.locate("one").is_err());
-    assert!(
-        scene
-            .library
-            .verify(&name("two"), |_| {})
-            .expect("a model")
-            .is_empty()
-    );
+    assert_eq!(scene.faults("two"), [""; 0]);
     let removed = scene.library.remove(&name("two")).expect("removed");
     assert_eq!(removed.shared_bytes, 0);
     assert!(removed.freed_bytes > 9_000);
@@ -245,13 +228,7 @@ async fn every_known_model_can_be_pulled_from_a_hub_that_has_its_files() {
         for file in &model.files {
             assert!(folder.join(file.path.as_str()).is_file(), "{}", file.path);
         }
-        assert!(
-            scene
-                .library
-                .verify(&model.name, |_| {})
-                .expect("a model")
-                .is_empty()
-        );
+        assert_eq!(scene.faults(model.name.as_str()), [""; 0]);
     }
     let listed = scene.library.list().expect("a list");
     assert!(
@@ -268,17 +245,13 @@ async fn offline_nothing_is_asked_and_what_is_whole_is_there() {
         offline: true,
         ..PullOptions::default()
     };
-    let hub = scene.client(None);
-    let pull = || {
-        scene
-            .library
-            .pull(&hub, &model, options, std::sync::Arc::new(Silent))
-    };
-    let refused = pull().await.expect_err("it is not there");
+    let (pulled, _) = scene.pull_as(&model, options).await;
+    let refused = pulled.expect_err("it is not there");
     assert!(matches!(refused, Error::Offline { .. }), "{refused}");
     assert_eq!(scene.hub.asked(), []);
     scene.pull(&model).await.expect("a model");
-    assert!(pull().await.expect("it is there").was_whole);
+    let (pulled, _) = scene.pull_as(&model, options).await;
+    assert!(pulled.expect("it is there").was_whole);
 }
 
 #[tokio::test]

@@ -1,16 +1,37 @@
 //! Pulls that end early and go on: only what is missing is asked for, and only of the same file.
 
+use tintype_library::Manifest;
+use tintype_library::pull::PullOptions;
 use tintype_library::test_support::{Misbehaviour, noise};
 
-use crate::scene::{REPOSITORY, Scene, manifest, name};
+use crate::scene::{REPOSITORY, Scene, manifest};
 
 const FILE: &str = "weights.safetensors";
 const BYTES: usize = 1_000_000;
 
-async fn scene(troubles: &[Misbehaviour]) -> (Scene, tintype_library::Manifest) {
+/// What came before a pull gave up.
+const ARRIVED: usize = 400_000;
+
+async fn scene(troubles: &[Misbehaviour]) -> (Scene, Manifest) {
     let (scene, model) = Scene::with_file(&noise(BYTES)).await;
     scene.hub.misbehave(REPOSITORY, FILE, troubles);
     (scene, model)
+}
+
+/// A pull that has given up: a part came and broke off, three more attempts brought nothing but this
+/// status. The hub is well again. Its last word comes along.
+async fn given_up(status: u16) -> (Scene, Manifest, String) {
+    let nothing = || Misbehaviour::Status(status, None);
+    let troubles = [
+        Misbehaviour::Stall(ARRIVED),
+        nothing(),
+        nothing(),
+        nothing(),
+    ];
+    let (scene, model) = scene(&troubles).await;
+    let refused = scene.refusal(&model).await;
+    scene.hub.forget();
+    (scene, model, refused)
 }
 
 #[tokio::test]
@@ -37,27 +58,17 @@ async fn a_host_that_falls_silent_is_asked_again() {
 
 #[tokio::test]
 async fn a_later_pull_goes_on_where_one_gave_up() {
-    // A part comes and breaks off; three more attempts bring nothing.
-    let nothing = || Misbehaviour::Status(503, None);
-    let troubles = [
-        Misbehaviour::Stall(400_000),
-        nothing(),
-        nothing(),
-        nothing(),
-    ];
-    let (scene, model) = scene(&troubles).await;
-    let refused = scene.refusal(&model).await;
+    let (scene, model, refused) = given_up(503).await;
     assert!(refused.contains("tried 4 times"), "{refused}");
     assert!(refused.contains("the same command goes on"), "{refused}");
     assert!(
         scene.library.locate("m").is_err(),
         "half a model is no model"
     );
-    scene.hub.forget();
     let (pulled, seen) = scene.pull_seen(&model).await;
     pulled.expect("a model");
-    assert_eq!(seen.planned().arrived_bytes, 400_000);
-    assert_eq!(scene.hub.offsets(REPOSITORY, FILE), [400_000]);
+    assert_eq!(seen.planned().arrived_bytes, ARRIVED as u64);
+    assert_eq!(scene.hub.offsets(REPOSITORY, FILE), [ARRIVED as u64]);
     assert_eq!(scene.read("m", FILE), noise(BYTES));
 }
 
@@ -71,21 +82,14 @@ async fn a_file_that_was_whole_is_not_fetched_by_a_later_pull() {
         .misbehave(REPOSITORY, "small.gguf", &[Misbehaviour::Status(404, None)]);
     let mut model = manifest("m", &["big.gguf", "small.gguf"]);
     // One after the other: the large one first.
-    let hub = scene.client(None);
-    let options = tintype_library::pull::PullOptions {
+    let options = PullOptions {
         connections: 1,
         offline: false,
     };
-    let silent = std::sync::Arc::new(tintype_library::pull::Silent);
-    let refused = scene
-        .library
-        .pull(&hub, &model, options, silent)
-        .await
-        .expect_err("a file is missing");
+    let (pulled, _) = scene.pull_as(&model, options).await;
+    let refused = pulled.expect_err("a file is missing").to_string();
     assert!(
-        refused
-            .to_string()
-            .contains("has no owner/model/small.gguf"),
+        refused.contains("has no owner/model/small.gguf"),
         "{refused}"
     );
     scene.hub.forget();
@@ -100,19 +104,10 @@ async fn a_file_that_was_whole_is_not_fetched_by_a_later_pull() {
 
 #[tokio::test]
 async fn a_file_that_changed_meanwhile_begins_anew() {
-    let nothing = || Misbehaviour::Status(500, None);
-    let troubles = [
-        Misbehaviour::Stall(400_000),
-        nothing(),
-        nothing(),
-        nothing(),
-    ];
-    let (scene, model) = scene(&troubles).await;
-    scene.refusal(&model).await;
+    let (scene, model, _) = given_up(500).await;
     let mut other = noise(BYTES);
     other.reverse();
     scene.hub.add(REPOSITORY, FILE, other.clone());
-    scene.hub.forget();
     scene.pull(&model).await.expect("a model");
     assert_eq!(scene.hub.offsets(REPOSITORY, FILE), [0]);
     assert_eq!(scene.read("m", FILE), other);
@@ -167,32 +162,11 @@ async fn a_host_that_begins_anew_each_time_and_breaks_off_is_given_up() {
 
 #[tokio::test]
 async fn a_part_that_was_spoilt_on_the_disk_is_fetched_anew_once() {
-    let nothing = || Misbehaviour::Status(502, None);
-    let troubles = [
-        Misbehaviour::Stall(400_000),
-        nothing(),
-        nothing(),
-        nothing(),
-    ];
-    let (scene, model) = scene(&troubles).await;
-    scene.refusal(&model).await;
-    let parts = scene.library.root().join(".staging/m/parts");
-    let part = std::fs::read_dir(parts)
-        .expect("a folder")
-        .flatten()
-        .map(|entry| entry.path());
-    let part = part
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|ending| ending == "part"));
-    std::fs::write(part.expect("a part"), vec![7; 400_000]).expect("a file");
-    scene.hub.forget();
+    let (scene, model, _) = given_up(502).await;
+    let parts = scene.parts("m");
+    assert_eq!(parts.len(), 1, "{parts:?}");
+    std::fs::write(&parts[0], vec![7; ARRIVED]).expect("a file");
     scene.pull(&model).await.expect("a model");
-    assert_eq!(scene.hub.offsets(REPOSITORY, FILE), [400_000, 0]);
-    assert!(
-        scene
-            .library
-            .verify(&name("m"), |_| {})
-            .expect("a model")
-            .is_empty()
-    );
+    assert_eq!(scene.hub.offsets(REPOSITORY, FILE), [ARRIVED as u64, 0]);
+    assert_eq!(scene.faults("m"), [""; 0]);
 }

@@ -109,9 +109,16 @@ impl Scene {
     }
 
     pub async fn pull_seen(&self, manifest: &Manifest) -> (Result<Pulled, Error>, Arc<Seen>) {
+        self.pull_as(manifest, PullOptions::default()).await
+    }
+
+    pub async fn pull_as(
+        &self,
+        manifest: &Manifest,
+        options: PullOptions,
+    ) -> (Result<Pulled, Error>, Arc<Seen>) {
         let seen = Arc::new(Seen::default());
         let hub = self.client(None);
-        let options = PullOptions::default();
         let pulled = self.library.pull(&hub, manifest, options, seen.clone());
         (pulled.await, seen)
     }
@@ -122,6 +129,25 @@ impl Scene {
             .await
             .expect_err("it cannot work")
             .to_string()
+    }
+
+    /// What `verify` finds wrong with an installed model, in the words that people see.
+    pub fn faults(&self, model: &str) -> Vec<String> {
+        let faults = self.library.verify(&name(model), |_| {});
+        let faults = faults.expect("a model").into_iter();
+        faults
+            .map(|found| format!("{}: {}", found.path, found.fault))
+            .collect()
+    }
+
+    /// The parts of files that a pull of a model has left behind.
+    pub fn parts(&self, model: &str) -> Vec<PathBuf> {
+        let folder = self.library.root().join(".staging").join(model);
+        let entries = std::fs::read_dir(folder.join("parts")).expect("a folder");
+        let paths = entries.flatten().map(|entry| entry.path());
+        paths
+            .filter(|path| path.extension().is_some_and(|ending| ending == "part"))
+            .collect()
     }
 
     pub fn file(&self, model: &str, path: &str) -> PathBuf {
