@@ -1,6 +1,5 @@
 //! Several models on one device: who is in memory, who goes, what a model that cannot be loaded does to
 //! the others, and what happens to those who wait.
-#![cfg(feature = "native")]
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

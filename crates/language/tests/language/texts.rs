@@ -1,13 +1,11 @@
 //! The tokenizer and chats against transformers. `tests/golden/README.md` describes the files.
 
-mod common;
-
 use std::{fs, path::Path, sync::Arc};
 
 use tintype_compute::CpuDevice;
 use tintype_language::{LanguageModel, Message, OpenOptions, TextStream, Tokenizer};
 
-use common::{copy, folder, ids, json};
+use crate::common::{copy, folder, ids, json};
 
 fn tokenizer() -> Tokenizer {
     let json = fs::read(folder("tied").join("tokenizer.json")).expect("golden file");

@@ -3,7 +3,7 @@
 use tintype_moderation::{Category, Scores, Thresholds, Tolerance};
 
 /// The page that people read.
-const PAGE: &str = include_str!("../../../docs/moderation.md");
+const PAGE: &str = include_str!("../../../../docs/moderation.md");
 
 /// The table of the page: each category with its thresholds, 0 to 6; `–` is let through.
 fn published() -> Vec<(Category, Vec<Option<f32>>)> {

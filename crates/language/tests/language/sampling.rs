@@ -1,11 +1,9 @@
 //! Sampling against the logits processors of transformers.
 
-mod common;
-
 use serde_json::Value;
 use tintype_language::{Sampler, Sampling};
 
-use common::{ids, json};
+use crate::common::{ids, json};
 
 fn sampling(settings: &Value) -> Sampling {
     let number = |name: &str, default: f32| {

@@ -1,5 +1,4 @@
 //! The native engine on tiny models: progress, order, cancellation, refusals, shutdown.
-#![cfg(feature = "native")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

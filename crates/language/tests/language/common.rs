@@ -1,5 +1,4 @@
 //! What the tests share: the golden files and the devices.
-#![expect(dead_code, reason = "each test file uses its part of it")]
 
 use std::{
     fs,

@@ -1,7 +1,5 @@
 //! Whole chats: what ends an answer, and what keeps a model from giving one.
 
-mod common;
-
 use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 
 use tintype_compute::CpuDevice;
@@ -10,7 +8,7 @@ use tintype_language::{
     Reply, Sampling,
 };
 
-use common::{change, copy, folder};
+use crate::common::{change, copy, folder};
 
 fn open_with(folder: &Path, threads: usize, context_tokens: usize) -> Result<LanguageModel, Error> {
     let options = OpenOptions {

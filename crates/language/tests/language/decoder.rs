@@ -1,14 +1,12 @@
 //! The decoder against transformers, on both devices. `tests/golden/README.md` describes the files.
 
-mod common;
-
 use std::{fs, sync::Arc};
 
 use tintype_compute::{CpuDevice, CpuOptions, Device, Tensor};
 use tintype_language::{Config, Decoder};
 use tintype_weights::Weights;
 
-use common::{CASES, Golden, devices, folder};
+use crate::common::{CASES, Golden, devices, folder};
 
 /// Relative RMS error that the scores may have: f32 in another order of summation than torch's stays
 /// thirty times below it, a wrong `eps` or rotation does not.

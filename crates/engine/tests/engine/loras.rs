@@ -1,5 +1,4 @@
 //! LoRAs of jobs: by name, by file, as a tool's default; what is unknown or does not fit is refused.
-#![cfg(feature = "native")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,13 +1,11 @@
 //! What a model takes is known before it is loaded.
 
-mod common;
-
 use std::{fs, sync::Arc};
 
 use tintype_compute::{CpuDevice, CpuOptions, WeightFormat};
 use tintype_language::{Config, LanguageModel, OpenOptions};
 
-use common::{change, copy, folder};
+use crate::common::{change, copy, folder};
 
 #[test]
 fn memory_is_counted_by_the_headers() {

@@ -1,5 +1,4 @@
 //! Prompts rewritten by a language model of this machine: a tiny one with random weights.
-#![cfg(feature = "native")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

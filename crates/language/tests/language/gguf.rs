@@ -1,7 +1,5 @@
 //! GGUF files as llama.cpp's converter names things, made of the golden models on the fly.
 
-mod common;
-
 use std::{fs, path::Path, sync::Arc};
 
 use safetensors::{Dtype, SafeTensors};
@@ -13,7 +11,7 @@ use tintype_weights::{
     test_support::{GgufValue, gguf},
 };
 
-use common::{copy, folder, json};
+use crate::common::{copy, folder, ids, json};
 
 /// What a converter does to a name.
 fn name_in_gguf(name: &str) -> String {
@@ -171,7 +169,7 @@ fn a_file_of_its_own_answers_as_the_folder_that_it_was_made_of() {
     for entry in json("texts.json")["texts"].as_array().expect("a list") {
         let text = entry["text"].as_str().expect("a text");
         let found = model.tokenizer().encode(text).expect("encodes");
-        assert_eq!(found, common::ids(&entry["ids"]), "{text:?}");
+        assert_eq!(found, ids(&entry["ids"]), "{text:?}");
     }
 }
 

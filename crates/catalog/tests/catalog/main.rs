@@ -1,0 +1,4 @@
+//! The catalogue as outsiders see it.
+
+mod catalogue;
+mod search;
