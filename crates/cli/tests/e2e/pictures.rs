@@ -1,13 +1,15 @@
 //! `generate` and `edit` as a user calls them, on tiny models.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn model(case: &str) -> String {
+use crate::server;
+
+pub fn model(case: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../flux/tests/golden")
         .join(case)
@@ -15,21 +17,19 @@ fn model(case: &str) -> String {
     folder.to_str().expect("UTF-8").to_owned()
 }
 
-fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-fn tintype(folder: &TempDir, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tintype"))
+pub fn tintype(folder: &TempDir, arguments: &[&str]) -> Output {
+    server::tintype(folder.path())
         .args(arguments)
-        .current_dir(folder)
-        .env_remove("TINTYPE_MODEL")
         .output()
         .expect("the binary runs")
 }
 
 /// What a successful call prints.
-fn printed(folder: &TempDir, arguments: &[&str]) -> String {
+pub fn printed(folder: &TempDir, arguments: &[&str]) -> String {
     let output = tintype(folder, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
@@ -38,7 +38,7 @@ fn printed(folder: &TempDir, arguments: &[&str]) -> String {
 }
 
 /// What a failing call complains about: one line.
-fn complaint(folder: &TempDir, arguments: &[&str]) -> String {
+pub fn complaint(folder: &TempDir, arguments: &[&str]) -> String {
     let output = tintype(folder, arguments);
     assert!(!output.status.success());
     assert_eq!(output.stdout, b"");
@@ -47,7 +47,7 @@ fn complaint(folder: &TempDir, arguments: &[&str]) -> String {
     complaint
 }
 
-fn picture(folder: &TempDir, name: &str) -> RgbImage {
+pub fn picture(folder: &TempDir, name: &str) -> RgbImage {
     let path: PathBuf = folder.path().join(name);
     image::open(path).expect("a picture").into_rgb8()
 }
@@ -113,10 +113,9 @@ fn loras_are_named_or_given_as_files_and_unknown_ones_are_told_their_neighbours(
             "generate", "a star", "--model", &model, "--seed", "1", "--steps", "2", "--width",
             "32", "--height", "24", "-o", output,
         ];
-        Command::new(env!("CARGO_BIN_EXE_tintype"))
+        server::tintype(folder.path())
             .args(fixed)
             .args(loras.iter().flat_map(|lora| ["--lora", *lora]))
-            .current_dir(&folder)
             .env("TINTYPE_DATA", folder.path())
             .output()
             .expect("the binary runs")
