@@ -21,5 +21,6 @@ mod task_races;
 mod task_stop;
 mod tools;
 mod uploads;
+mod upsampling;
 mod webhook;
 mod websocket;
