@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use figment::Figment;
 use figment::providers::Env;
-use tintype_domain::LoraChoice;
+use tintype_domain::{LoraChoice, LoraError, MAX_LORAS};
 use tintype_engine::{LoraSource, LoraWish};
 
 use crate::models_settings::ModelsSettings;
@@ -65,6 +66,29 @@ pub fn parse_argument(text: &str) -> Result<LoraWish, String> {
     }
     let LoraChoice { name, weight } = choice(place).map_err(|error| error.to_string())?;
     Ok(LoraWish::named(name.as_str(), weight))
+}
+
+/// Whether these can be applied together: what holds for requests holds on the command line.
+///
+/// # Errors
+/// There are too many, or one is named twice.
+pub fn check(wishes: &[LoraWish]) -> anyhow::Result<()> {
+    if wishes.len() > MAX_LORAS {
+        return Err(LoraError::TooMany(wishes.len()).into());
+    }
+    for (index, wish) in wishes.iter().enumerate() {
+        if wishes[..index]
+            .iter()
+            .any(|earlier| earlier.source == wish.source)
+        {
+            let name = match &wish.source {
+                LoraSource::Named(name) => name.clone(),
+                LoraSource::File(path) => path.display().to_string(),
+            };
+            bail!("the LoRA {name} is named twice");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -147,6 +147,7 @@ impl PictureArguments {
             PathBuf::from(format!("{stem}.png"))
         });
         let format = picture_file::format_of(&output)?;
+        lora_settings::check(&self.lora)?;
         let upsampled = self.upsampled(&task, seed)?;
         let task = match &upsampled {
             Some(prompt) => Task {

@@ -202,5 +202,19 @@ async fn the_command_line_draws_with_a_lora_what_the_service_draws() {
     );
     let (drew, told) = draw("none.png", &["./nowhere.safetensors"]);
     assert!(!drew && told.contains("nowhere.safetensors"), "{told}");
+    let (drew, told) = draw("none.png", &["style:0.1", "style:0.2"]);
+    assert!(
+        !drew && told.contains("the LoRA style is named twice"),
+        "{told}"
+    );
+    let names: Vec<_> = (0..9).map(|number| format!("style-{number}")).collect();
+    let (drew, told) = draw(
+        "none.png",
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    assert!(
+        !drew && told.contains("9 LoRAs are more than the 8"),
+        "{told}"
+    );
     assert!(!place.path().join("none.png").exists());
 }
