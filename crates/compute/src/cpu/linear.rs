@@ -61,6 +61,20 @@ pub(super) fn pack(device: &CpuDevice, weight: &StoredMatrix<'_>, bias: Option<&
     Linear::new(weight.columns(), weight.rows(), layer)
 }
 
+/// Bytes that [`Weight::new`] would take, found out without reading a value.
+pub(super) fn bytes(device: &CpuDevice, weight: &StoredMatrix<'_>) -> usize {
+    let panels = || Panels::bytes(device, weight);
+    let tiles = || TileWeight::bf16_bytes(weight);
+    match device.weights {
+        _ if device.tiles.is_none() => panels(),
+        WeightFormat::Int8 => TileWeight::int8_bytes(weight),
+        WeightFormat::Bf16 => tiles(),
+        WeightFormat::Exact if !weight.is_wide() => panels(),
+        WeightFormat::Exact if weight.is_bf16() => tiles(),
+        WeightFormat::Exact => panels().max(tiles()),
+    }
+}
+
 /// See [`Device::linear_image`].
 pub(super) fn image(layer: &Linear) -> Option<PackedImage<'_>> {
     match &layer.packed::<Layer>().weight {

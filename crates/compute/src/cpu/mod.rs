@@ -207,7 +207,7 @@ impl Device for CpuDevice {
     }
 
     fn linear_bytes(&self, weight: &StoredMatrix<'_>) -> usize {
-        panels::Panels::bytes(self, weight)
+        linear::bytes(self, weight)
     }
 
     fn conv2d_bytes(

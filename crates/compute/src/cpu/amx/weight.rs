@@ -65,8 +65,7 @@ impl<O: Operand> TilePanels<O> {
 
     /// How many operands there are, with the padding.
     fn size(&self) -> usize {
-        let depth: usize = self.depth.next_multiple_of(O::STEP);
-        depth * self.columns.next_multiple_of(BLOCK_COLUMNS)
+        size::<O>(self.depth, self.columns)
     }
 
     /// `values` cut into panels.
@@ -115,9 +114,13 @@ impl TilePanels<u16> {
 
     /// Bytes that panels of `columns` over `depth` take.
     pub fn bytes(depth: usize, columns: usize) -> usize {
-        let padded = depth.next_multiple_of(u16::STEP) * columns.next_multiple_of(BLOCK_COLUMNS);
-        padded * size_of::<u16>()
+        size::<u16>(depth, columns) * size_of::<u16>()
     }
+}
+
+/// Operands of panels of `columns` over `depth`, with the padding.
+fn size<O: Operand>(depth: usize, columns: usize) -> usize {
+    depth.next_multiple_of(O::STEP) * columns.next_multiple_of(BLOCK_COLUMNS)
 }
 
 /// One panel's part of a split, to be filled.
@@ -168,6 +171,16 @@ impl TileWeight {
     /// `weight` is `(columns, depth)` as PyTorch keeps it; rounded to bf16.
     pub fn bf16(device: &CpuDevice, weight: &StoredMatrix<'_>) -> Self {
         Self::Bf16(TilePanels::bf16(device, weight))
+    }
+
+    /// Bytes that [`Self::bf16`] takes.
+    pub fn bf16_bytes(weight: &StoredMatrix<'_>) -> usize {
+        TilePanels::bytes(weight.columns(), weight.rows())
+    }
+
+    /// Bytes that [`Self::int8`] takes, the scales among them.
+    pub fn int8_bytes(weight: &StoredMatrix<'_>) -> usize {
+        size::<i8>(weight.columns(), weight.rows()) + weight.rows() * size_of::<f32>()
     }
 
     /// The same, each column rounded to bytes by its largest absolute value.

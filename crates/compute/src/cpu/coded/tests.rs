@@ -201,6 +201,9 @@ fn a_layer_takes_about_the_bytes_of_its_file_and_comes_back_from_its_image() {
     for isa in Isa::under_test() {
         let device = device(isa, WeightFormat::Exact);
         for encoding in Encoding::ALL {
+            if device.tiles.is_some() && encoding.block_bytes() >= 2 * encoding.block_values() {
+                continue; // Tiles are padded in their own way: see `tests/packed_bytes.rs`.
+            }
             let rows = 4 * device.kernels.columns;
             let bytes = tame(&mut rng, encoding, rows);
             let matrix = StoredMatrix::new(depth(encoding), [scaled(encoding, &bytes, 1.0)]);
