@@ -13,17 +13,19 @@ use tintype_compute::{
 /// What weights and activations of eight bits cost at most, relative root mean square.
 const NEAR: f64 = 2e-2;
 
-/// The portable kernels over every form of weights, and tiles modelled in software.
-fn devices() -> Vec<CpuDevice> {
+/// The portable kernels over these forms of weights, and tiles modelled in software.
+fn devices(formats: &[WeightFormat]) -> Vec<CpuDevice> {
     let options = |weights| CpuOptions {
         threads: 2,
         isa: Some(Isa::Portable),
         weights,
         ..CpuOptions::default()
     };
-    let plain = WeightFormat::ALL.map(|weights| CpuDevice::with_options(options(weights)));
+    let plain = formats
+        .iter()
+        .map(|weights| CpuDevice::with_options(options(*weights)));
     let tiles = CpuDevice::over_modelled_tiles(options(WeightFormat::Exact));
-    let all = plain.into_iter().chain([tiles]);
+    let all = plain.chain([tiles]);
     all.map(|device| device.expect("runs anywhere")).collect()
 }
 
@@ -32,13 +34,26 @@ fn draw(rng: &mut StdRng, shape: &[usize]) -> Tensor {
     Tensor::from_vec(shape, values.collect())
 }
 
-/// Runs `op` everywhere; `seed` is in the message.
+/// Runs `op`, which has no weights of linear layers.
 fn check(what: &str, op: impl Fn(&dyn Device, &mut StdRng) -> Vec<Tensor>) {
+    check_on(&devices(&[WeightFormat::Exact]), what, op);
+}
+
+/// Runs `op` over every form of weights.
+fn check_weights(what: &str, op: impl Fn(&dyn Device, &mut StdRng) -> Vec<Tensor>) {
+    check_on(&devices(&WeightFormat::ALL), what, op);
+}
+
+fn check_on(
+    devices: &[CpuDevice],
+    what: &str,
+    op: impl Fn(&dyn Device, &mut StdRng) -> Vec<Tensor>,
+) {
     let seed = rand::rng().random();
     let run = |device: &dyn Device| op(device, &mut StdRng::seed_from_u64(seed));
     let expected = run(&ReferenceDevice);
-    for device in devices() {
-        for (found, expected) in run(&device).iter().zip(&expected) {
+    for device in devices {
+        for (found, expected) in run(device).iter().zip(&expected) {
             assert_eq!(found.shape(), expected.shape(), "{what} on {device:?}");
             let pairs = || found.data().iter().zip(expected.data());
             let error: f64 = pairs().map(|(f, e)| f64::from(f - e).powi(2)).sum();
@@ -54,7 +69,7 @@ fn check(what: &str, op: impl Fn(&dyn Device, &mut StdRng) -> Vec<Tensor>) {
 
 #[test]
 fn linear_layers_of_few_rows_and_of_many() {
-    check("linear", |device, rng| {
+    check_weights("linear", |device, rng| {
         let (weight, bias) = (draw(rng, &[21, 37]), draw(rng, &[21]));
         let layer = device.pack_linear(&weight, Some(&bias));
         let outputs = [1, 9].map(|rows| {
@@ -78,29 +93,50 @@ fn linear_layers_of_few_rows_and_of_many() {
 
 #[test]
 fn linear_layers_over_inputs_side_by_side() {
-    check("linear_concat", |device, rng| {
+    check_weights("linear_concat", |device, rng| {
         let layer = device.pack_linear(&draw(rng, &[10, 14]), None);
         let inputs = [draw(rng, &[1, 6, 9]), draw(rng, &[1, 6, 5])];
         vec![device.linear_concat(&layer, &[&inputs[0], &inputs[1]], Epilogue::None)]
     });
 }
 
+/// Random blocks of as many values, whose scales (in f16, the upper byte at these places of a block) and
+/// single numbers are small.
+fn coded(rng: &mut StdRng, encoding: Encoding, values: usize) -> Vec<u8> {
+    let mut bytes = vec![0; encoding.size_bytes(values).expect("whole blocks")];
+    rng.fill(&mut bytes[..]);
+    let places: &[usize] = match encoding {
+        Encoding::Q5_1 | Encoding::Q4K => &[1, 3],
+        Encoding::Q6K => &[209],
+        Encoding::F8E4m3 => &[0],
+        _ => &[1],
+    };
+    for block in bytes.chunks_exact_mut(encoding.block_bytes()) {
+        for &place in places {
+            block[place] = block[place] & 0x83 | 0x2c;
+        }
+    }
+    bytes
+}
+
 #[test]
 fn linear_layers_over_coded_weights() {
-    for encoding in [Encoding::F8E4m3, Encoding::Q4_0, Encoding::Q8_0] {
-        check("linear over coded weights", |device, rng| {
-            let mut bytes = vec![0; encoding.size_bytes(13 * 64).expect("whole blocks")];
-            rng.fill(&mut bytes[..]);
-            // The scales of blocks, and the exponents of single numbers, stay small.
-            for block in bytes.chunks_exact_mut(encoding.block_bytes()) {
-                let high = block.len().min(2) - 1;
-                block[high] = block[high] & 0x83 | 0x2c;
-            }
+    for encoding in [
+        Encoding::F8E4m3,
+        Encoding::F16,
+        Encoding::Q5_1,
+        Encoding::Q8_0,
+        Encoding::Q4K,
+        Encoding::Q6K,
+    ] {
+        let depth = encoding.block_values().max(32);
+        check_weights("linear over coded weights", |device, rng| {
+            let bytes = coded(rng, encoding, 5 * depth);
             let values = StoredValues::encoded(encoding, &bytes);
-            let layer = device.pack_stored_linear(&StoredMatrix::new(64, [values]), None);
-            let rows = [1, 7].map(|rows| draw(rng, &[1, rows, 64]));
-            rows.map(|x| device.linear(&layer, &x, Epilogue::None))
-                .to_vec()
+            let layer = device.pack_stored_linear(&StoredMatrix::new(depth, [values]), None);
+            let rows = [1, 7].map(|rows| draw(rng, &[1, rows, depth]));
+            let outputs = rows.map(|x| device.linear(&layer, &x, Epilogue::None));
+            outputs.to_vec()
         });
     }
 }

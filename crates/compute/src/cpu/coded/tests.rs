@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Rows of a part: no whole panel of any instruction set.
-const ROWS: usize = if cfg!(miri) { 11 } else { 45 };
+const ROWS: usize = 45;
 
 fn device(isa: Isa, weights: WeightFormat) -> CpuDevice {
     let options = CpuOptions {
@@ -26,11 +26,8 @@ fn device(isa: Isa, weights: WeightFormat) -> CpuDevice {
 /// Values of a row: a whole chunk, and a part of one where blocks allow it.
 fn depth(encoding: Encoding) -> usize {
     match encoding.block_values() {
-        1 if cfg!(miri) => 19,
         1 => 259,
-        32 if cfg!(miri) => 32,
         32 => 320,
-        _ if cfg!(miri) => 256,
         _ => 512,
     }
 }
