@@ -6,11 +6,12 @@
 //! or less.
 
 mod layout;
+mod thin;
 mod widen;
 
 use std::{mem, ops::Range};
 
-pub use layout::planes;
+pub use layout::{Groups, planes};
 
 use super::{CpuDevice, aligned::Buffer, kernels::Kernels};
 use crate::{Encoding, PackedPart, StoredMatrix, StoredValues};

@@ -10,6 +10,8 @@
     reason = "the kernels write blocks of a tile, which slices cannot express"
 )]
 
+mod thin;
+
 use std::ops::Range;
 
 use super::{
@@ -121,8 +123,8 @@ pub fn into_tile(
         }
         for first in panels.clone().step_by(strip) {
             let strip = first..panels.end.min(first + strip);
-            if tile.rows <= FEW_ROWS && !matches!(b.stored(), Stored::Int8(_)) {
-                thin(kernels, scratch, b, tile, &chunk, strip.clone());
+            if tile.rows <= FEW_ROWS {
+                thin::strip(kernels, scratch, b, tile, &chunk, strip.clone());
             } else {
                 for panel in strip.clone() {
                     one_panel(kernels, scratch, b, tile, &chunk, panel);
@@ -253,79 +255,6 @@ fn blocks(
         add_block(tile, rows, columns, block, kernels.columns, accumulate);
     }
 }
-
-/// A chunk of some panels of B with the few rows that the tile has.
-fn thin(
-    kernels: &Kernels,
-    scratch: &mut Scratch,
-    b: &Panels,
-    tile: &mut Tile<'_>,
-    chunk: &Range<usize>,
-    panels: Range<usize>,
-) {
-    let Scratch {
-        a,
-        b: decoded,
-        block,
-        ..
-    } = scratch;
-    let stored = || b.range(chunk, panels.clone());
-    let stride = chunk.len() * kernels.columns;
-    let mut thin = |panels: Range<usize>, product: &mut ThinProduct<'_>| {
-        let width = panels.len() * kernels.columns;
-        let column = panels.start * kernels.columns - tile.column;
-        let columns = column..tile.columns.min(column + width);
-        for row in (0..tile.rows).step_by(THIN_ROWS) {
-            let rows = row..tile.rows.min(row + THIN_ROWS);
-            let a = rows_of(a, row, rows.len(), chunk.len());
-            let c = Target {
-                start: block.as_mut_ptr(),
-                stride: width,
-                accumulate: false,
-            };
-            product(rows.len(), a, c);
-            let accumulate = chunk.start > 0;
-            add_block(tile, rows, columns.clone(), block, width, accumulate);
-        }
-    };
-    let (depth, count) = (chunk.len(), panels.len());
-    match b.stored() {
-        Stored::F32(values) => {
-            let start = values[stored()].as_ptr();
-            thin(panels.clone(), &mut |rows, a, c| {
-                let b = Source { start, stride };
-                // SAFETY: `a` holds these rows, the slice these panels, the scratch these columns.
-                unsafe { kernels.thin_f32(rows, depth, a, b, c, count) }
-            });
-        }
-        Stored::Bf16(values) => {
-            let start = values[stored()].as_ptr();
-            thin(panels.clone(), &mut |rows, a, c| {
-                let b = Source { start, stride };
-                // SAFETY: as above.
-                unsafe { kernels.thin_bf16(rows, depth, a, b, c, count) }
-            });
-        }
-        Stored::Coded(coded) => {
-            for first in panels.clone().step_by(coded::THIN_PANELS) {
-                let few = first..panels.end.min(first + coded::THIN_PANELS);
-                for (panel, target) in few.clone().zip(decoded.chunks_exact_mut(stride)) {
-                    coded.widen(kernels, chunk, panel, target);
-                }
-                let (start, count) = (decoded.as_ptr(), few.len());
-                thin(few, &mut |rows, a, c| {
-                    let b = Source { start, stride };
-                    // SAFETY: as above; the scratch for B has room for so many panels (`Scratch::new`).
-                    unsafe { kernels.thin_f32(rows, depth, a, b, c, count) }
-                });
-            }
-        }
-        Stored::Int8(_) => unreachable!("integers are never thin; this is a bug"),
-    }
-}
-
-/// `product(rows, A, C)` multiplies so many rows with some panels.
-type ThinProduct<'a> = dyn FnMut(usize, Source<f32>, Target) + 'a;
 
 /// `count` rows of `depth` values each, from row `row` on.
 fn rows_of(a: &[f32], row: usize, count: usize, depth: usize) -> Source<f32> {

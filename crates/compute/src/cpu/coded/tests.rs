@@ -156,6 +156,46 @@ fn products_are_those_of_the_decoded_weight_whatever_the_rows() {
     }
 }
 
+/// Few rows are multiplied as the bytes are read, many after they were widened: infinite scales, NaN and
+/// what follows from them included.
+#[test]
+fn any_bytes_give_the_same_bits_for_few_rows_and_for_many() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    for isa in Isa::under_test() {
+        let device = device(isa, WeightFormat::Exact);
+        for encoding in Encoding::ALL {
+            for (wild, scale) in [(false, 1.0), (true, 1.0), (true, 0.37), (true, 3e36)] {
+                let bytes = match wild {
+                    true => random(&mut rng, encoding, ROWS),
+                    false => tame(&mut rng, encoding, ROWS),
+                };
+                let matrix = StoredMatrix::new(depth(encoding), [scaled(encoding, &bytes, scale)]);
+                let layer = device.pack_stored_linear(&matrix, None);
+                let depth = depth(encoding);
+                let input = (0..9 * depth).map(|_| rng.random_range(-1.0..1.0));
+                let input: Vec<f32> = input.collect();
+                let product = |rows: usize| {
+                    let x = Tensor::from_vec([1, rows, depth], input[..rows * depth].to_vec());
+                    device.linear(&layer, &x, Epilogue::None).to_vec()
+                };
+                let many = product(9);
+                for rows in 1..=8 {
+                    for (found, expected) in product(rows).iter().zip(&many) {
+                        let same = found.to_bits() == expected.to_bits()
+                            || found.is_nan() && expected.is_nan();
+                        assert!(
+                            same,
+                            "{isa} {encoding}, {rows} rows: {found}, not {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn parts_of_several_encodings_are_one_layer() {
     let mut rng = StdRng::seed_from_u64(12);

@@ -78,7 +78,6 @@ macro_rules! coded_widening {
         /// # Safety
         /// As `Kernels::widen_quants` for `BITS`, with these minimums.
         unsafe fn quants_of<const BITS: usize, const MIN: bool>(quants: Quants, mins: *const f32) {
-            let [low, high] = const { $crate::cpu::coded::planes(BITS) };
             for v in 0..$vectors {
                 // SAFETY: offsets stay below `steps * BITS * COLUMNS` bytes of planes, `COLUMNS` scales
                 // and minimums, and `steps * 8 * COLUMNS` values of the target, as the contract allows.
@@ -89,11 +88,7 @@ macro_rules! coded_widening {
                         let bytes = quants.bytes.add(step * BITS * COLUMNS + v * $lanes);
                         let target = quants.target.add(step * 8 * COLUMNS + v * $lanes);
                         for k in 0..8 {
-                            let mut quant = plane(bytes, low, k);
-                            if high > 0 {
-                                let bits = plane(bytes.add(low * COLUMNS), high, k);
-                                quant = $or(quant, $shift_left(bits, low));
-                            }
+                            let quant = quant::<BITS>(bytes, k);
                             let quant = $to_f32($subtract(quant, quants.offset));
                             let value = $multiply(quant, scale);
                             let value = if MIN { $subtract_f32(value, min) } else { value };
@@ -101,6 +96,25 @@ macro_rules! coded_widening {
                         }
                     }
                 }
+            }
+        }}
+
+        $crate::cpu::kernels::block::with_features! { $features
+        /// The quant of step `k`, of some columns.
+        ///
+        /// # Safety
+        /// `bytes` must be valid for reads of all planes from these columns on.
+        #[inline]
+        unsafe fn quant<const BITS: usize>(bytes: *const u8, k: usize) -> $integers {
+            let [low, high] = const { $crate::cpu::coded::planes(BITS) };
+            // SAFETY: by the contract.
+            unsafe {
+                let quant = plane(bytes, low, k);
+                if high == 0 {
+                    return quant;
+                }
+                let bits = plane(bytes.add(low * COLUMNS), high, k);
+                $or(quant, $shift_left(bits, low))
             }
         }}
 

@@ -121,6 +121,18 @@ fn has_avx512() -> bool {
         && std::arch::is_x86_feature_detected!("avx512vl")
 }
 
+/// Whether AVX2's kernels of integers have VNNI.
+#[cfg(target_arch = "x86_64")]
+pub fn has_avx_vnni() -> bool {
+    has_avx2() && std::arch::is_x86_feature_detected!("avxvnni")
+}
+
+/// Whether AVX-512's have it.
+#[cfg(target_arch = "x86_64")]
+pub fn has_avx512_vnni() -> bool {
+    has_avx512() && std::arch::is_x86_feature_detected!("avx512vnni")
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 fn has_avx2() -> bool {
     false

@@ -22,10 +22,14 @@ pub(super) mod int8;
 mod isa;
 pub(super) mod pack;
 mod portable;
+mod thin;
 
 pub(super) use coded::{Number, Quants};
-pub(super) use int8::Quantised;
+use int8::RawIntegers;
+pub(super) use int8::{IntegerPanels, Quantised};
 pub use isa::{Isa, MissingIsa, UnknownIsa};
+pub(super) use thin::{NumberPanels, QuantPanels, thin_rows};
+use thin::{RawNumbers, RawQuants};
 
 /// `c = a · b`, or `c += a · b` if `accumulate`, for one block; see [`Kernels::product`].
 type Product = unsafe fn(
@@ -83,8 +87,11 @@ pub(super) struct Kernels {
     product_rows: ProductRows,
     thin_f32: Thin<f32>,
     thin_bf16: Thin<u16>,
+    thin_quants: unsafe fn(rows: usize, quants: RawQuants, a: Source<f32>, c: Target) -> bool,
+    thin_numbers: unsafe fn(rows: usize, numbers: RawNumbers, a: Source<f32>, c: Target),
     widen: unsafe fn(stored: *const u16, values: *mut f32, count: usize),
     product_int8: unsafe fn(product: Quantised, c: Target),
+    thin_int8: unsafe fn(rows: usize, panels: RawIntegers, c: Target),
     widen_int8: unsafe fn(stored: *const i8, values: *mut i16, count: usize),
     widen_quants: unsafe fn(Quants),
     widen_numbers: unsafe fn(number: Number, bytes: *const u8, scale: f32, target: &mut [f32]),
@@ -117,7 +124,8 @@ pub(super) struct Block<'a> {
 }
 
 impl Kernels {
-    /// The table of `isa`.
+    /// The table of `isa`; where the processor adds products of integers in one instruction (VNNI),
+    /// with that one, which gives the same bits.
     ///
     /// # Panics
     /// If the machine lacks it: ask [`Isa::checked`] first.
@@ -126,7 +134,11 @@ impl Kernels {
         match isa {
             Isa::Portable => &portable::KERNELS,
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if isa::has_avx_vnni() => &avx2::KERNELS_VNNI,
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &avx2::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Amx if isa::has_avx512_vnni() => &avx512::KERNELS_VNNI,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Amx => &avx512::KERNELS,
             #[cfg(not(target_arch = "x86_64"))]
@@ -277,6 +289,49 @@ impl Kernels {
         assert_eq!(target.len() % self.columns, 0, "this is a bug");
         // SAFETY: just checked; `self.columns` is a multiple of every kernel's vector.
         unsafe { (self.widen_numbers)(number, bytes.as_ptr(), scale, target) }
+    }
+
+    /// A few rows in integers, see [`IntegerPanels`]: `target`, `[rows][panels * columns]`, becomes
+    /// `scales · (a · b)`.
+    ///
+    /// # Panics
+    /// If a slice does not hold what that takes.
+    pub fn thin_int8(&self, panels: IntegerPanels<'_>, target: &mut [f32]) {
+        let IntegerPanels {
+            rows,
+            pairs,
+            a,
+            a_scales,
+            count,
+            b,
+        } = panels;
+        let panel_bytes = (2 * pairs + size_of::<f32>()) * self.columns;
+        assert_eq!(rows, thin_rows(rows), "this is a bug");
+        assert!(a.len() >= rows * 2 * pairs, "this is a bug");
+        assert!(a_scales.len() >= rows, "this is a bug");
+        assert_eq!(b.len(), count * panel_bytes, "this is a bug");
+        assert_eq!(
+            b.as_ptr().align_offset(size_of::<f32>()),
+            0,
+            "this is a bug"
+        );
+        let width = count * self.columns;
+        assert!(target.len() >= rows * width, "this is a bug");
+        let panels = RawIntegers {
+            panels: count,
+            pairs,
+            a: a.as_ptr(),
+            a_scales: a_scales.as_ptr(),
+            b: b.as_ptr(),
+            panel_bytes,
+        };
+        let c = Target {
+            start: target.as_mut_ptr(),
+            stride: width,
+            accumulate: false,
+        };
+        // SAFETY: just checked; that the machine has the instructions was checked by `of`.
+        unsafe { (self.thin_int8)(rows, panels, c) }
     }
 
     /// The same as [`Self::product`] for slices: `a` is `[depth][self.rows]`, `b` `[depth][self.columns]`.

@@ -5,8 +5,10 @@ use super::{
     Isa, Kernels, Number, Quantised, Quants, Source, Target,
     block::block_products,
     coded::coded_widening,
-    int8::{checked_depth, int8_product},
+    int8::{RawIntegers, checked_depth, int8_product},
+    thin::{RawNumbers, RawQuants, coded_products},
 };
+use crate::cpu::coded::Groups;
 use crate::encoding::{e4m3, e5m2};
 
 pub(super) static KERNELS: Kernels = Kernels {
@@ -18,8 +20,11 @@ pub(super) static KERNELS: Kernels = Kernels {
     product_rows,
     thin_f32,
     thin_bf16,
+    thin_quants,
+    thin_numbers,
     widen,
     product_int8,
+    thin_int8,
     widen_int8,
     widen_quants,
     widen_numbers,
@@ -102,7 +107,7 @@ type Integers = [i32; 4];
 int8_product! {
     features: [],
     vectors: 2, lanes: 4, vector: Integers,
-    zero: no_sums, load: load_pairs, splat: splat_pair,
+    zero: no_sums, load: load_pairs, widen: widen_pairs, splat: splat_pair,
     multiply_add: multiply_add_pairs, to_f32: to_f32,
     load_f32: load, splat_f32: splat, multiply: multiply, add: add, store: store,
 }
@@ -126,6 +131,15 @@ unsafe fn load_pairs(values: *const i16) -> Integers {
 unsafe fn splat_pair(pair: *const i16) -> Integers {
     // SAFETY: by the contract.
     unsafe { [pair.cast::<i32>().read_unaligned(); 4] }
+}
+
+/// # Safety
+/// `values` must be valid for reads of eight values.
+#[inline(always)]
+unsafe fn widen_pairs(values: *const i8) -> Integers {
+    // SAFETY: by the contract.
+    let pairs = unsafe { values.cast::<[[i8; 2]; 4]>().read() };
+    pairs.map(|[low, high]| i32::from(low) & 0xffff | i32::from(high) << 16)
 }
 
 #[inline(always)]
@@ -225,4 +239,33 @@ unsafe fn load_e4m3(bytes: *const u8) -> Lanes {
 unsafe fn load_e5m2(bytes: *const u8) -> Lanes {
     // SAFETY: by the contract.
     unsafe { bytes.cast::<[u8; 4]>().read() }.map(e5m2)
+}
+
+coded_products! {
+    features: [],
+    vectors: 2, lanes: 4, vector: Lanes,
+    load_bytes: load_bytes, load_signed: load_signed,
+    shift_right: shift_right, and: and, to_f32: to_f32,
+    load_half: load_half, load_e4m3: load_small_e4m3, load_e5m2: load_e5m2,
+    zero: zero, splat: splat, multiply: multiply,
+    multiply_add: multiply_add, store: store,
+}
+
+/// Eight-bit floats divided by 256.
+///
+/// # Safety
+/// `bytes` must be valid for reads of four numbers.
+#[inline(always)]
+unsafe fn load_small_e4m3(bytes: *const u8) -> Lanes {
+    // SAFETY: by the contract.
+    unsafe { load_e4m3(bytes) }.map(|value| value / 256.0)
+}
+
+/// # Safety
+/// `bytes` must be valid for reads of four.
+#[inline(always)]
+unsafe fn load_signed(bytes: *const u8) -> Integers {
+    // SAFETY: by the contract.
+    let bytes = unsafe { bytes.cast::<[i8; 4]>().read() };
+    bytes.map(i32::from)
 }

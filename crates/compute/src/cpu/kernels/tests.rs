@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Block, Isa, Kernels, Quantised, Source, THIN_ROWS, Target};
+use super::{Block, IntegerPanels, Isa, Kernels, Quantised, Source, THIN_ROWS, Target};
 
 /// Depths of products; Miri needs minutes for the great ones.
 const DEPTHS: &[usize] = if cfg!(miri) {
@@ -18,7 +18,36 @@ fn tables() -> Vec<&'static Kernels> {
             eprintln!("SKIPPED: this machine cannot run the {isa} kernels");
         }
     }
-    Isa::under_test().into_iter().map(Kernels::of).collect()
+    let mut tables: Vec<_> = Isa::under_test().into_iter().map(Kernels::of).collect();
+    #[cfg(target_arch = "x86_64")]
+    tables.extend(with_and_without_vnni());
+    tables
+}
+
+/// Tables that [`Kernels::of`] does not give: those without VNNI where the processor has it, and AVX2's
+/// with it on one that has AVX-512, too.
+#[cfg(target_arch = "x86_64")]
+fn with_and_without_vnni() -> Vec<&'static Kernels> {
+    use super::{avx2, avx512, isa};
+    let mut others = Vec::new();
+    let pairs = [
+        (isa::has_avx_vnni(), &avx2::KERNELS, &avx2::KERNELS_VNNI),
+        (
+            isa::has_avx512_vnni(),
+            &avx512::KERNELS,
+            &avx512::KERNELS_VNNI,
+        ),
+    ];
+    for (has_vnni, plain, vnni) in pairs {
+        if !has_vnni {
+            eprintln!("SKIPPED: this machine has no VNNI for {}", plain.isa);
+            continue;
+        }
+        // The emulated machine leaves the rest of AVX2 to others.
+        let given = Isa::under_test().contains(&plain.isa);
+        others.push(if given { plain } else { vnni });
+    }
+    others
 }
 
 fn values(rng: &mut StdRng, count: usize) -> Vec<f32> {
@@ -245,6 +274,75 @@ fn products_of_integers_are_exact() {
                     .sum();
                 assert_eq!(*found, sum as f32 * 0.125, "{}: {pairs} pairs", kernels.isa);
             }
+        }
+    }
+}
+
+/// The thin product reads what is stored; the block product what was widened.
+#[test]
+fn thin_products_of_integers_agree_with_blocks_to_the_bit() {
+    let mut rng = StdRng::seed_from_u64(rand::rng().random());
+    for kernels in tables() {
+        let (width, pairs) = (kernels.columns, 19);
+        for (rows, panels) in [1, 2, 4]
+            .into_iter()
+            .flat_map(|r| (1..=5).map(move |p| (r, p)))
+        {
+            let a: Vec<i16> = (0..kernels.rows.max(rows) * 2 * pairs)
+                .map(|_| rng.random_range(-32_767..=32_767))
+                .collect();
+            let a_scales = values(&mut rng, kernels.rows.max(rows));
+            let panel_bytes = (2 * pairs + 4) * width;
+            let mut b = crate::cpu::aligned::Buffer::<i8>::zeros(panels * panel_bytes);
+            let mut expected = vec![f32::NAN; rows * panels * width];
+            for (panel, b) in b.chunks_exact_mut(panel_bytes).enumerate() {
+                let (integers, scale_bytes) = b.split_at_mut(2 * pairs * width);
+                integers.fill_with(|| rng.random_range(-127..=127));
+                let scales = values(&mut rng, width);
+                let bytes = scales.iter().flat_map(|scale| scale.to_ne_bytes());
+                for (slot, byte) in scale_bytes.iter_mut().zip(bytes) {
+                    *slot = byte.cast_signed();
+                }
+                let mut wide = vec![0; integers.len()];
+                kernels.widen_int8(integers, &mut wide);
+                let product = Quantised {
+                    pairs,
+                    a: Source {
+                        start: a.as_ptr(),
+                        stride: 2 * pairs,
+                    },
+                    a_scales: a_scales.as_ptr(),
+                    b: wide.as_ptr(),
+                    b_scales: scales.as_ptr(),
+                };
+                let mut block = vec![f32::NAN; kernels.rows * width];
+                let target = Target {
+                    start: block.as_mut_ptr(),
+                    stride: width,
+                    accumulate: false,
+                };
+                // SAFETY: the vectors were made for these sizes.
+                unsafe { kernels.product_int8(product, target) };
+                for row in 0..rows {
+                    let slots = &mut expected[(row * panels + panel) * width..][..width];
+                    slots.copy_from_slice(&block[row * width..][..width]);
+                }
+            }
+            let mut found = vec![f32::NAN; rows * panels * width];
+            let integers = IntegerPanels {
+                rows,
+                pairs,
+                a: &a[..rows * 2 * pairs],
+                a_scales: &a_scales[..rows],
+                count: panels,
+                b: &b,
+            };
+            kernels.thin_int8(integers, &mut found);
+            assert_eq!(
+                found, expected,
+                "{}: {rows} rows, {panels} panels",
+                kernels.isa
+            );
         }
     }
 }
