@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::data_folder::DataFolder;
+use crate::machine::Machine;
 use crate::settings::{ConfigFile, Overrides, Settings};
 
 mod engines;
@@ -110,13 +111,19 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         machine::memory(&settings.compute),
     ];
     findings.push(library::installed(settings));
-    let plans = engines::Plans::of(settings);
+    // Where nothing can compute, the line about that says so.
+    let machine = Machine::of(settings).unwrap_or_default();
+    // In a server's order: what does not draw sets memory aside, and models are placed in the rest.
+    let moderation = moderation::Moderators::of(settings, &machine);
+    let upsampling = upsampling::Upsamplers::of(settings, &machine);
+    let plans = engines::Plans::of(settings, &machine);
     findings.extend(engines::tools(settings, &plans));
     findings.extend(plans.findings());
+    findings.extend(engines::beside(&machine));
     findings.extend(engines::provider(settings));
     findings.extend(engines::states(settings));
-    findings.push(moderation::moderation(settings));
-    findings.extend(upsampling::upsampling(settings));
+    findings.push(moderation.finding());
+    findings.extend(upsampling.findings);
     findings.push(machine::public_url(settings));
     findings.push(machine::clock());
     findings

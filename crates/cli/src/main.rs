@@ -20,6 +20,7 @@ mod library;
 mod logs;
 mod lora_command;
 mod lora_settings;
+mod machine;
 mod model_command;
 mod models;
 mod models_settings;

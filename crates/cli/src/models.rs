@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use tintype_domain::ToolSlug;
-use tintype_engine::native::{DeviceOptions, Host, ModelSource, NativeEngine};
+use tintype_engine::native::{Host, ModelSource, NativeEngine};
 use tintype_engine::{AbsentEngine, Breaker, Chain, Engine, Link, LoraWish};
 use tintype_service::worker::Engines;
 
 use crate::engine_states::StateFile;
 use crate::library;
+use crate::machine::Machine;
 use crate::settings::{Settings, Source};
 
 /// The model that ships inside the program.
@@ -32,8 +33,8 @@ impl Models {
     ///
     /// # Errors
     /// Nothing can compute; a tool with no engine but a provider that is not set up.
-    pub fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let mut opening = Opening::of(settings);
+    pub fn open(settings: &Settings, machine: &Machine) -> anyhow::Result<Self> {
+        let mut opening = Opening::of(settings, machine);
         let mut engines = Engines::new();
         for tool in settings.catalog().tools() {
             let sources = settings.sources(&tool.slug());
@@ -82,6 +83,7 @@ impl Member {
 /// What has been opened so far.
 struct Opening<'a> {
     settings: &'a Settings,
+    machine: &'a Machine,
     states: StateFile,
     members: Vec<Member>,
     chains: Vec<(Vec<Source>, Arc<dyn Engine>)>,
@@ -90,9 +92,10 @@ struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    fn of(settings: &'a Settings) -> Self {
+    fn of(settings: &'a Settings, machine: &'a Machine) -> Self {
         Self {
             settings,
+            machine,
             states: StateFile::in_folder(&settings.data),
             members: Vec::new(),
             chains: Vec::new(),
@@ -179,7 +182,8 @@ impl<'a> Opening<'a> {
         let host = match &self.host {
             Some(host) => host.clone(),
             None => {
-                let host = Host::start(device_options(self.settings)?);
+                let host =
+                    Host::start_within(self.machine.engine.clone(), self.machine.budget.clone());
                 self.host
                     .insert(host.context("nothing can compute")?)
                     .clone()
@@ -198,18 +202,6 @@ impl<'a> Opening<'a> {
         }
         Ok(engine)
     }
-}
-
-/// How this program computes.
-///
-/// # Errors
-/// Those of [`crate::compute_settings::ComputeSettings::device_options`].
-pub fn device_options(settings: &Settings) -> anyhow::Result<DeviceOptions> {
-    Ok(DeviceOptions {
-        threads: settings.threads.unwrap_or(0),
-        lora_folder: Some(settings.models.lora_folder(&settings.data)),
-        ..settings.compute.device_options()?
-    })
 }
 
 /// That a model cannot be used, and why: of one that is nowhere, what it may be called or how it is fetched.

@@ -12,6 +12,7 @@ use tintype_service::moderation::{Endpoint, EndpointConfig, Mode, Moderation, On
 use url::Url;
 
 use crate::key_variable;
+use crate::machine::Machine;
 use crate::picture_classifier::{ClassifierModerator, ClassifierSettings};
 
 /// What an operator decides about moderation.
@@ -100,7 +101,7 @@ impl ModerationSettings {
     /// # Errors
     /// A rule file that is not there or broken (its line and the reason), an unknown category, a
     /// key that is not in the environment, a classifier that cannot be used.
-    pub fn moderation(&self, data: &Path) -> anyhow::Result<Moderation> {
+    pub fn moderation(&self, data: &Path, machine: &Machine) -> anyhow::Result<Moderation> {
         let endpoint = match &self.endpoint {
             Some(endpoint) => Some((endpoint, Arc::new(endpoint.open()?))),
             None => None,
@@ -120,7 +121,7 @@ impl ModerationSettings {
             pictures: Vec::new(),
         };
         if self.mode != ModeSetting::Off
-            && let Some(classifier) = self.classifier(data)?
+            && let Some(classifier) = self.classifier(data, machine)?
         {
             moderation.pictures.push(Arc::new(classifier));
         }
@@ -139,12 +140,18 @@ impl ModerationSettings {
     ///
     /// # Errors
     /// It cannot be used.
-    pub fn classifier(&self, data: &Path) -> anyhow::Result<Option<ClassifierModerator>> {
+    pub fn classifier(
+        &self,
+        data: &Path,
+        machine: &Machine,
+    ) -> anyhow::Result<Option<ClassifierModerator>> {
         let installed = || ClassifierSettings::installed(data);
         let Some(settings) = self.classifier.clone().or_else(installed) else {
             return Ok(None);
         };
-        let classifier = settings.open(data).context("[moderation.classifier]")?;
+        let classifier = settings
+            .open(data, machine)
+            .context("[moderation.classifier]")?;
         Ok(Some(classifier))
     }
 
@@ -217,7 +224,7 @@ mod tests {
 
     fn failure(text: &str) -> String {
         let error = settings(text)
-            .moderation(Path::new("/nowhere"))
+            .moderation(Path::new("/nowhere"), &Machine::default())
             .expect_err("cannot be used");
         format!("{error:#}")
     }
@@ -225,17 +232,17 @@ mod tests {
     #[test]
     fn prompts_are_moderated_unless_somebody_says_otherwise() {
         let moderation = settings("")
-            .moderation(Path::new("/nowhere"))
+            .moderation(Path::new("/nowhere"), &Machine::default())
             .expect("the default");
         assert!(moderation.judges_texts() && !moderation.judges_pictures());
         assert_eq!(moderation.gap(), Some("pictures are not moderated"));
         assert_eq!(moderation.refusal(), None);
         let off = settings("mode = \"off\"")
-            .moderation(Path::new("/nowhere"))
+            .moderation(Path::new("/nowhere"), &Machine::default())
             .expect("off");
         assert_eq!(off.gap(), Some("nothing is moderated"));
         let required = settings("mode = \"required\"")
-            .moderation(Path::new("/nowhere"))
+            .moderation(Path::new("/nowhere"), &Machine::default())
             .expect("required");
         assert!(required.refusal().is_some());
     }
@@ -245,7 +252,7 @@ mod tests {
         let text = "mode = \"required\"\n[endpoint]\nurl = \"http://10.0.0.7:8000\"\npictures = true\n\
                     [endpoint.categories]\nS1 = \"violence\"\n[thresholds]\nhate = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]";
         let moderation = settings(text)
-            .moderation(Path::new("/nowhere"))
+            .moderation(Path::new("/nowhere"), &Machine::default())
             .expect("settings");
         assert_eq!((moderation.texts.len(), moderation.pictures.len()), (2, 1));
         assert_eq!((moderation.gap(), moderation.refusal()), (None, None));

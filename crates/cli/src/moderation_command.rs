@@ -8,6 +8,7 @@ use serde::Serialize;
 use tintype_moderation::{BUILTIN_RULES, Match, Origin, RuleSet, Scores, Thresholds, Tolerance};
 use tintype_vision::Seen;
 
+use crate::machine::Machine;
 use crate::picture_classifier::DEFAULT_MODEL;
 use crate::picture_file;
 use crate::settings::{ConfigFile, Overrides, Settings};
@@ -116,7 +117,9 @@ impl CheckArguments {
             Tolerance::new(self.tolerance).ok_or_else(|| anyhow!("a tolerance is from 0 to 6"))?;
         if let Some(file) = &self.picture {
             let picture = picture_file::read(file)?;
-            let classifier = settings.moderation.classifier(&settings.data)?;
+            let classifier = settings
+                .moderation
+                .classifier(&settings.data, &Machine::of(&settings)?)?;
             let classifier = classifier.ok_or_else(|| {
                 anyhow!(
                     "no classifier judges pictures here; get one: tintype model pull {DEFAULT_MODEL}"

@@ -9,11 +9,12 @@ use anyhow::{Context, anyhow, bail};
 use async_trait::async_trait;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
-use tintype_compute::{CpuDevice, CpuOptions};
+use tintype_engine::native::SetAside;
 use tintype_moderation::{Category, PictureModerator, Scores, Unjudged};
 use tintype_vision::{Classifier, Seen};
 
 use crate::library;
+use crate::machine::Machine;
 
 /// The library's model that is used when it is installed and nobody says otherwise.
 pub const DEFAULT_MODEL: &str = "nsfw-vit";
@@ -50,7 +51,7 @@ pub struct ClassifierSettings {
     /// The name of an installed model, or a folder.
     #[serde(default = "default_model")]
     pub model: String,
-    /// Threads that it computes with: pictures are drawn meanwhile.
+    /// Threads that it computes with, no more than the engine's: pictures are drawn meanwhile.
     #[serde(default = "one")]
     pub threads: usize,
     /// What labels mean: a category, or `none`.
@@ -90,24 +91,26 @@ impl ClassifierSettings {
         folder.is_dir().then(Self::default)
     }
 
-    /// Opens the model.
+    /// Opens the model, in memory that is set aside for it.
     ///
     /// # Errors
-    /// The model is not there or cannot be run; a label whose meaning nobody knows.
-    pub fn open(&self, data: &Path) -> anyhow::Result<ClassifierModerator> {
+    /// The model is not there, cannot be run, or finds no room; a label whose meaning nobody knows.
+    pub fn open(&self, data: &Path, machine: &Machine) -> anyhow::Result<ClassifierModerator> {
         if self.threads == 0 {
             bail!("threads must be at least 1");
         }
         let folder = library::locate(&self.model, data)?;
-        let device = CpuDevice::with_options(CpuOptions {
-            threads: self.threads,
-            ..CpuOptions::default()
-        })?;
-        let classifier = Classifier::open(&folder, Arc::new(device))?;
+        let options = machine.beside(self.threads);
+        let bytes = Classifier::memory_bytes(&folder, options.measuring()?)?;
+        let what = format!("the picture classifier {}", self.model);
+        let aside = machine.budget.set_aside(what, bytes)?;
+        let classifier = Classifier::open(&folder, options.open()?)?;
+        aside.is_in_memory(true);
         let meanings = self.meanings(&folder, classifier.labels())?;
         Ok(ClassifierModerator(Arc::new(Inner {
             classifier: Mutex::new(classifier),
             meanings,
+            _aside: aside,
         })))
     }
 
@@ -173,6 +176,8 @@ struct Inner {
     /// One picture at a time: the memory that it takes is bounded, and the threads are one pool.
     classifier: Mutex<Classifier>,
     meanings: Meanings,
+    /// Given back with the model.
+    _aside: SetAside,
 }
 
 impl ClassifierModerator {
@@ -212,6 +217,8 @@ impl PictureModerator for ClassifierModerator {
 
 #[cfg(test)]
 mod tests {
+    use tintype_engine::native::MemoryLimit;
+
     use super::*;
 
     /// A tiny random classifier with these labels, in place of a real one.
@@ -231,7 +238,7 @@ mod tests {
     }
 
     fn refusal(categories: &[(&str, &str)]) -> String {
-        let opened = settings(categories).open(Path::new("/nowhere"));
+        let opened = settings(categories).open(Path::new("/nowhere"), &Machine::default());
         format!("{:#}", opened.err().expect("it cannot be used"))
     }
 
@@ -239,7 +246,7 @@ mod tests {
     async fn labels_become_categories() {
         let picture = RgbImage::from_fn(50, 40, |x, y| image::Rgb([x as u8 * 5, y as u8 * 6, 90]));
         let judge = |categories: &[(&str, &str)]| {
-            let judge = settings(categories).open(Path::new("/nowhere"));
+            let judge = settings(categories).open(Path::new("/nowhere"), &Machine::default());
             judge.expect("it opens")
         };
         let usual = judge(&[]);
@@ -274,9 +281,31 @@ mod tests {
         let meaningless = ClassifierSettings::default().meanings(&golden(), &labels);
         let meaningless = meaningless.expect_err("nobody knows").to_string();
         assert!(meaningless.contains("\"dogs\""), "{meaningless}");
-        let absent = ClassifierSettings::default().open(Path::new("/nowhere"));
+        let absent = ClassifierSettings::default().open(Path::new("/nowhere"), &Machine::default());
         let absent = absent.err().expect("not installed").to_string();
         assert!(absent.contains("tintype model pull nsfw-vit"), "{absent}");
+    }
+
+    #[test]
+    fn its_memory_is_set_aside_while_it_lives_or_it_is_refused() {
+        let machine = |bytes| Machine::with(MemoryLimit::Bytes(bytes));
+        let roomy = machine(1 << 30);
+        let opened = settings(&[]).open(Path::new("/nowhere"), &roomy);
+        let opened = opened.expect("it opens");
+        let [(what, bytes)] = &roomy.budget.aside()[..] else {
+            panic!("one thing: {:?}", roomy.budget.aside());
+        };
+        assert!(what.starts_with("the picture classifier "), "{what}");
+        assert!(*bytes > 10_000, "{bytes}");
+        drop(opened);
+        assert!(roomy.budget.aside().is_empty());
+        let tight = settings(&[]).open(Path::new("/nowhere"), &machine(10_000));
+        let refused = format!("{:#}", tight.err().expect("no room"));
+        assert!(
+            refused.contains("no room for the picture classifier"),
+            "{refused}"
+        );
+        assert!(refused.contains("memory_gb"), "{refused}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::data_folder::DataFolder;
 use crate::greeting::Greeting;
+use crate::machine::Machine;
 use crate::models::Models;
 use crate::settings::{ConfigFile, Overrides, Settings};
 use crate::signals::Signals;
@@ -154,7 +155,10 @@ impl Running {
             .local_addr()
             .context("cannot tell which port was taken")?;
         let public_url = settings.public_url.clone();
-        let config = settings.service_config(public_url.unwrap_or_else(|| local_url(address)))?;
+        let machine = Machine::of(&settings)?;
+        let public_url = public_url.unwrap_or_else(|| local_url(address));
+        // What does not draw sets its memory aside first: models that draw are placed in the rest.
+        let config = settings.service_config(public_url, &machine)?;
         let options = Options {
             base_url: match settings.public_url {
                 Some(_) => BaseUrl::Configured,
@@ -168,7 +172,7 @@ impl Running {
             ..JanitorConfig::new(settings.retention.policy()?)
         };
         let (catalog, tool_defaults) = (settings.catalog(), settings.tool_defaults());
-        let models = tokio::task::spawn_blocking(move || Models::open(&settings));
+        let models = tokio::task::spawn_blocking(move || Models::open(&settings, &machine));
         let models = models.await.context("opening the models failed")??;
         let service = assembly::service(config, catalog, &data, store).await?;
         // Only now: keys that were shown by a start that failed would be lost.

@@ -21,6 +21,7 @@ use url::Url;
 use crate::compute_settings::ComputeSettings;
 use crate::engine_settings::{BflSettings, EngineName, EngineOrder};
 use crate::lora_settings;
+use crate::machine::Machine;
 use crate::models_settings::ModelsSettings;
 use crate::moderation::ModerationSettings;
 use crate::retention::RetentionSettings;
@@ -394,7 +395,11 @@ impl Settings {
     /// # Errors
     /// An entry of `allowed_private_targets` that cannot be understood; moderation that cannot be
     /// set up.
-    pub fn service_config(&self, public_url: String) -> anyhow::Result<ServiceConfig> {
+    pub fn service_config(
+        &self,
+        public_url: String,
+        machine: &Machine,
+    ) -> anyhow::Result<ServiceConfig> {
         Ok(ServiceConfig {
             guard: GuardConfig {
                 connect_timeout: Duration::from_secs(self.fetch.connect_seconds),
@@ -402,8 +407,8 @@ impl Settings {
                 danger_allow_private_addresses: self.danger_allow_private_addresses,
             },
             fetch_timeout: Duration::from_secs(self.fetch.total_seconds),
-            moderation: self.moderation.moderation(&self.data)?,
-            upsampling: upsampling::open(self)?,
+            moderation: self.moderation.moderation(&self.data, machine)?,
+            upsampling: upsampling::open(self, machine)?,
             ..ServiceConfig::new(public_url)
         })
     }
@@ -504,7 +509,9 @@ mod tests {
         );
         assert_eq!(settings.limits.connections, 7);
         assert_eq!(settings.limits.body_bytes, Limits::default().body_bytes);
-        let config = settings.service_config(String::new()).expect("a config");
+        let config = settings
+            .service_config(String::new(), &Machine::default())
+            .expect("a config");
         assert_eq!(config.fetch_timeout, Duration::from_secs(3));
         let targets = ["10.0.0.0/8", "pictures.internal"];
         let targets = AllowedTargets::parse(targets).expect("targets");

@@ -6,6 +6,7 @@ use serde_json::json;
 use tintype_engine::upsampling::{Purpose, Upsampler, Wish};
 use tintype_service::upsampling::rewrite;
 
+use crate::machine::Machine;
 use crate::settings::{ConfigFile, Overrides, Settings, Source};
 use crate::upsampling::UpsamplingSettings;
 
@@ -85,7 +86,8 @@ pub fn upsampler(
              (docs/configuration.md)"
         )
     };
-    plan.open(settings)?.ok_or_else(nobody)
+    plan.open(settings, &Machine::of(settings)?)?
+        .ok_or_else(nobody)
 }
 
 /// One attempt and one retry, as a task gets.

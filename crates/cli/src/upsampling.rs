@@ -17,6 +17,7 @@ use tintype_engine::upsampling::{MAX_SYSTEM_PROMPT_BYTES, SystemPrompts, Upsampl
 use tintype_service::upsampling::{ChatEndpoint, ChatEndpointConfig, ToolUpsampling, Upsampling};
 use url::Url;
 
+use crate::machine::Machine;
 use crate::models::BUNDLED;
 use crate::settings::{Settings, Source};
 use crate::{key_variable, library};
@@ -274,11 +275,16 @@ impl Plan {
             .with_context(|| format!("[upsampling] of {tool}"))
     }
 
-    /// Makes the upsampler ready; `None` if there is none of ours. Nothing is connected to or loaded.
+    /// Makes the upsampler ready; `None` if there is none of ours. Nothing is connected to or
+    /// loaded; the memory of a language model is set aside.
     ///
     /// # Errors
     /// A setting that does not fit; a key that is not in the environment.
-    pub fn open(&self, settings: &Settings) -> anyhow::Result<Option<Arc<dyn Upsampler>>> {
+    pub fn open(
+        &self,
+        settings: &Settings,
+        machine: &Machine,
+    ) -> anyhow::Result<Option<Arc<dyn Upsampler>>> {
         Ok(match &self.who {
             Who::Engine | Who::Nobody => None,
             Who::Nano => Some(Arc::new(NanoUpsampler)),
@@ -291,7 +297,10 @@ impl Plan {
             Who::Native(native) => {
                 let options = native.options(settings, &self.prompts);
                 let options = options.context("[upsampling.native]")?;
-                Some(Arc::new(LanguageUpsampler::start(options)?))
+                Some(Arc::new(LanguageUpsampler::start_within(
+                    options,
+                    &machine.budget,
+                )?))
             }
         })
     }
@@ -301,7 +310,7 @@ impl Plan {
 ///
 /// # Errors
 /// Those of [`Plan::of_tool`] and [`Plan::open`].
-pub fn open(settings: &Settings) -> anyhow::Result<Upsampling> {
+pub fn open(settings: &Settings, machine: &Machine) -> anyhow::Result<Upsampling> {
     let mut opened: Vec<(Plan, ToolUpsampling)> = Vec::new();
     let mut tools = Vec::new();
     for tool in Catalog::builtin().tools() {
@@ -310,7 +319,7 @@ pub fn open(settings: &Settings) -> anyhow::Result<Upsampling> {
         let upsampling = match known {
             Some((_, known)) => known.clone(),
             None => ToolUpsampling {
-                upsampler: plan.open(settings)?,
+                upsampler: plan.open(settings, machine)?,
                 required: plan.required,
             },
         };
@@ -411,9 +420,10 @@ mod tests {
     }
 
     fn failure(text: &str, sources: &[Source]) -> String {
-        let opened = settings(text)
-            .plan(sources)
-            .and_then(|plan| plan.open(&Settings::default()).map(drop));
+        let opened = settings(text).plan(sources).and_then(|plan| {
+            plan.open(&Settings::default(), &Machine::default())
+                .map(drop)
+        });
         format!("{:#}", opened.expect_err("cannot be used"))
     }
 

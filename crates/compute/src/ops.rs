@@ -48,6 +48,9 @@ pub trait Device: Send + Sync + fmt::Debug {
         shape.iter().product::<usize>() * size_of::<f32>()
     }
 
+    /// Gives back memory that it keeps for ops to come: before much else is taken, such as a model's weights.
+    fn release_idle(&self) {}
+
     /// How this device's packed linear layers are laid out: an image of a layer is understood by those
     /// devices that say the same. `None` if it makes no images.
     fn packed_layout(&self) -> Option<String> {

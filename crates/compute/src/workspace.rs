@@ -94,6 +94,15 @@ impl Workspace {
         self.lock().statistics
     }
 
+    /// Gives all idle buffers back to the operating system.
+    pub fn release_idle(&self) {
+        let mut idle = self.lock();
+        let classes = std::mem::take(&mut idle.classes);
+        idle.statistics.idle_bytes = 0;
+        drop(idle);
+        drop(classes);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -257,5 +266,24 @@ mod tests {
         let taken = [1, 2, 3].map(|lines| workspace.take(lines * LINE_VALUES));
         assert_eq!(workspace.statistics().fresh, 5);
         drop(taken);
+    }
+
+    #[test]
+    fn idle_buffers_can_be_given_back() {
+        let workspace = Workspace::new();
+        let kept = workspace.take(1000);
+        drop(workspace.take(1000));
+        assert!(workspace.statistics().idle_bytes > 0);
+        workspace.release_idle();
+        let statistics = workspace.statistics();
+        assert_eq!(statistics.idle_bytes, 0);
+        assert!(statistics.used_bytes > 0, "what is in use stays");
+        drop(kept);
+        drop(workspace.take(1000));
+        assert_eq!(
+            workspace.statistics().fresh,
+            2,
+            "the one that stayed serves again"
+        );
     }
 }

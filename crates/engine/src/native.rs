@@ -1,13 +1,15 @@
 //! The engine of this program itself: one thread that owns the device and the models on it.
 //!
 //! A [`Host`] is that thread, and [`Host::engine`] names a model on it. Models are loaded when a job needs
-//! them, beside each other as long as memory allows ([`MemoryLimit`]); then those that were not used longest
-//! are evicted. A model that does not fit whole is held in parts ([`ModelPlan`]). Jobs and loads wait in one
+//! them, beside each other as long as memory allows ([`Budget`]); then those that were not used longest
+//! are evicted. A model that does not fit whole, or not with what a job asks for, is held in parts
+//! ([`ModelPlan`]). Jobs and loads wait in one
 //! bounded queue and run one at a time, so a load takes nothing from a job in hand, and a job may wait for
 //! the load before it. Between two denoising steps, and between two tensors of a load, the thread looks
 //! whether the job was cancelled, and answers cancelled jobs that still wait. A panic in a job fails that
 //! job, not the engine. Dropping the last engine stops the job in hand and joins the thread.
 
+mod budget;
 mod error;
 mod host;
 mod language;
@@ -37,10 +39,11 @@ use model::Model;
 pub use tintype_compute::{Isa, WeightFormat};
 pub use tintype_flux::lora::Summary as LoraSummary;
 
+pub use budget::{Budget, SetAside};
 pub use error::StartError;
 pub use host::Host;
 pub use language::{LanguageOptions, LanguageUpsampler};
-pub use loras::names_in as lora_names;
+pub use loras::{KEPT_BYTES as KEPT_LORA_BYTES, names_in as lora_names};
 pub use memory::{Memory, MemoryLimit, MemoryProbe};
 pub use nano::NanoUpsampler;
 pub use options::{DeviceKind, DeviceOptions, Dtype, ModelSource};

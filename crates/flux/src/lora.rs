@@ -124,6 +124,14 @@ impl Lora {
         })
     }
 
+    /// What [`Lora::open`] would keep in memory, at most; no matrix is read.
+    ///
+    /// # Errors
+    /// [`Error`] for the first tensor that does not fit.
+    pub(crate) fn measure(path: &Path, targets: &Targets) -> Result<usize, Error> {
+        packing::measure(Weights::open(path)?, targets)
+    }
+
     /// The same for a transformer alone, for measurements.
     ///
     /// # Errors

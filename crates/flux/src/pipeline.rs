@@ -23,6 +23,7 @@ mod run;
 mod settings;
 mod start;
 mod text_cache;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +35,6 @@ use crate::latents::PATCH;
 use crate::lora::{self, Lora, Targets};
 use crate::noise::NoiseType;
 use crate::schedule::{self, SchedulerConfig};
-use crate::size::{Ratio, Table};
 use crate::tokenizer::{self, Tokenizer};
 use crate::weights;
 use footprint::Geometry;
@@ -42,12 +42,13 @@ use parts::Parts;
 use text_cache::TextCache;
 
 pub use files::ModelFiles;
-pub use footprint::{Footprint, Work};
+pub use footprint::Footprint;
 pub use parts::{LoadWatch, Loading, Residency};
 pub use request::{Item, MAX_PIXELS, MAX_REFERENCES, MAX_SEQUENCE_LENGTH, MAX_STEPS, Request};
 pub use run::{Finished, Run, StageSeconds};
 pub use settings::{Kind, Settings};
 pub use text_cache::TextCacheStatistics;
+pub use work::Work;
 
 /// Why there is no model, or no picture.
 #[derive(Debug, thiserror::Error)]
@@ -263,11 +264,22 @@ impl Pipeline {
         self.parts.load()
     }
 
-    /// The same, its components held in another way. Nothing may be loaded yet.
+    /// The same, its components held in another way.
     #[must_use]
-    pub fn held(mut self, residency: Residency) -> Self {
-        self.parts.hold(residency);
+    pub fn held(self, residency: Residency) -> Self {
+        self.hold(residency);
         self
+    }
+
+    /// Has its components held in another way from now on; not while it draws. What may no more be in
+    /// memory goes at once. Pictures are the same.
+    pub fn hold(&self, residency: Residency) {
+        self.parts.hold(residency);
+    }
+
+    /// The weights that it holds in memory now, of all that `footprint` counts.
+    pub fn held_bytes(&self, footprint: &Footprint) -> u64 {
+        self.parts.held_bytes(footprint)
     }
 
     /// How its components are held.
@@ -286,19 +298,6 @@ impl Pipeline {
     /// Those of [`Pipeline::load`], as far as the headers of the files show them.
     pub fn footprint(&self) -> Result<Footprint, Error> {
         self.parts.footprint(&self.geometry)
-    }
-
-    /// What a request of the model's own defaults and size is made of: what room is kept for.
-    pub fn usual_work(&self) -> Work {
-        let settings = &self.settings;
-        let native = settings.native;
-        Work {
-            size: native.size_for(Ratio::new(1, 1), Table::Kontext),
-            batch: 1,
-            steps: settings.steps as usize,
-            text_tokens: settings.max_sequence_length,
-            with_reference: settings.kind == Kind::Kontext,
-        }
     }
 
     /// How often a component was loaded so far.
@@ -327,6 +326,14 @@ impl Pipeline {
     /// If it is none, or made for another model.
     pub fn open_lora(&self, path: &Path) -> Result<Lora, lora::Error> {
         Lora::open(path, &self.lora_targets, &*self.device)
+    }
+
+    /// What a LoRA takes in memory at most, by the headers of its file.
+    ///
+    /// # Errors
+    /// Those of [`Pipeline::open_lora`], as far as the headers show them.
+    pub fn measure_lora(&self, path: &Path) -> Result<usize, lora::Error> {
+        Lora::measure(path, &self.lora_targets)
     }
 
     /// Whether a LoRA that was opened by a pipeline on the same device fits this model, too: models of

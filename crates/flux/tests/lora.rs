@@ -304,6 +304,10 @@ fn one_lora_under_two_sets_of_names_draws_one_picture() {
         let lora = Arc::new(pipeline.open_lora(&path).unwrap_or_else(|e| panic!("{e}")));
         assert_eq!((lora.name(), lora.layers()), ("twin", 3));
         assert!(lora.bytes() > 0);
+        let measured = pipeline
+            .measure_lora(&path)
+            .unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(measured, lora.bytes(), "known before it is opened");
         let loras = vec![Applied { lora, weight: 1.0 }];
         let request = Request {
             loras,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
 use tintype_compute::CpuDevice;
-use tintype_flux::pipeline::{Error, LoadOptions, ModelFiles, Pipeline, Request, Residency, Work};
+use tintype_flux::pipeline::{Error, LoadOptions, ModelFiles, Pipeline, Request, Residency};
 use tintype_flux::size::Size;
 
 fn open(case: &str, residency: Residency) -> Pipeline {
@@ -125,16 +125,10 @@ fn what_a_model_takes_is_known_before_it_is_loaded() {
         let pipeline = Pipeline::open(&files, device.clone()).expect("a model");
         let footprint = pipeline.footprint().expect("its headers");
         let size = Size::new(256, 192);
-        let work = Work {
-            size,
-            batch: 1,
-            steps: 2,
-            text_tokens: 16,
-            with_reference: false,
-        };
         let mut wanted = request("a red circle");
         wanted.size = size;
         wanted.max_sequence_length = Some(16);
+        let work = pipeline.work_of(&wanted).expect("it can be run");
         draw(&pipeline, &wanted);
         let (measured, foretold) = (
             device.workspace().used_bytes_peak as u64,
@@ -143,6 +137,31 @@ fn what_a_model_takes_is_known_before_it_is_loaded() {
         assert!(measured <= foretold, "{case}: {measured}, {foretold}");
         assert!(2 * measured >= foretold, "{case}: {measured}, {foretold}");
     }
+}
+
+#[test]
+fn a_model_is_held_in_another_way_from_one_request_to_the_next() {
+    let pipeline = open("dev", Residency::Resident);
+    let footprint = pipeline.footprint().expect("headers");
+    let held = || pipeline.held_bytes(&footprint);
+    let expected = draw(&pipeline, &request("a red circle"));
+    assert_eq!(held(), footprint.weights_bytes(Residency::Resident));
+    let other = draw(&open("dev", Residency::Resident), &request("a blue square"));
+    for residency in [
+        Residency::TextApart,
+        Residency::OneByOne,
+        Residency::Resident,
+    ] {
+        pipeline.hold(residency);
+        assert!(held() <= footprint.weights_bytes(residency), "{residency}");
+        assert!(
+            draw(&pipeline, &request("a red circle")) == expected,
+            "{residency}"
+        );
+        assert!(held() <= footprint.weights_bytes(residency), "{residency}");
+    }
+    assert!(draw(&pipeline, &request("a blue square")) == other);
+    assert_eq!(held(), footprint.weights_bytes(Residency::Resident));
 }
 
 #[test]

@@ -80,6 +80,20 @@ impl Default for VitConfig {
 }
 
 impl VitConfig {
+    /// What lies between the ops while one picture is looked at, at most: in a block the input, normalised and
+    /// not, and queries, keys and values with the result, or twice the width of the feed-forward part; before
+    /// the blocks the picture, whole and in patches.
+    pub fn work_bytes(&self) -> u64 {
+        /// Buffers of a device's workspace are up to a quarter larger than asked for.
+        const ROUNDING: f64 = 1.25;
+        let tokens = 1 + self.patches();
+        let inner = (4 * self.hidden_size).max(2 * self.intermediate_size);
+        let block = tokens * (2 * self.hidden_size + inner);
+        let [height, width] = self.image_height_width();
+        let values = block + 2 * height * width * CHANNELS;
+        (values as f64 * size_of::<f32>() as f64 * ROUNDING) as u64
+    }
+
     /// Reads and checks a `config.json`.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use std::{
 
 use image::RgbImage;
 use tintype_compute::{Device, Tensor};
-use tintype_weights::Weights;
+use tintype_weights::{Meter, Weights};
 
 use config::{CHANNELS, Processor, Scoring, VitConfig};
 use vit::Vit;
@@ -74,6 +74,28 @@ impl Classifier {
         let json = json.ok_or_else(|| Error::NoModel(folder.to_owned()))?;
         let processor = read(&folder.join("preprocessor_config.json"))?;
         Self::load(folder, &json, processor.as_deref(), device).map_err(|source| Error::Model {
+            folder: folder.to_owned(),
+            source,
+        })
+    }
+
+    /// Bytes of memory that the model in a folder takes, a look at a picture included, by the headers of its
+    /// files. What cannot be opened is an error here already, unless its tensors hold wrong values.
+    ///
+    /// # Errors
+    /// As [`Classifier::open`].
+    pub fn memory_bytes(folder: &Path, device: Arc<dyn Device>) -> Result<u64, Error> {
+        let json = read(&folder.join("config.json"))?;
+        let json = json.ok_or_else(|| Error::NoModel(folder.to_owned()))?;
+        let measure = || -> Result<u64, tintype_weights::Error> {
+            let config = VitConfig::parse(&json)?;
+            let (meter, labels) = (Meter::new(), config.labels()?.len());
+            let work_bytes = config.work_bytes();
+            let weights = Weights::open(folder)?.metered(&meter);
+            Vit::load(config, labels, weights, device)?;
+            Ok(meter.bytes() + work_bytes)
+        };
+        measure().map_err(|source| Error::Model {
             folder: folder.to_owned(),
             source,
         })

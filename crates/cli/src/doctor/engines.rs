@@ -1,12 +1,11 @@
 //! What draws: for each tool its engines, and the provider if one of them needs it.
 
-use std::sync::Arc;
-
-use tintype_engine::native::memory::of_this_machine;
-use tintype_engine::native::{MemoryProbe, ModelPlan};
+use tintype_engine::native::{KEPT_LORA_BYTES, ModelPlan};
+use tintype_words::Bytes;
 
 use super::Finding;
 use crate::engine_states::{self, EngineState};
+use crate::machine::Machine;
 use crate::models;
 use crate::settings::{Settings, Source};
 
@@ -14,14 +13,14 @@ use crate::settings::{Settings, Source};
 pub(super) struct Plans(Vec<(String, Result<ModelPlan, String>)>);
 
 impl Plans {
-    pub fn of(settings: &Settings) -> Self {
+    pub fn of(settings: &Settings, machine: &Machine) -> Self {
         let mut plans: Vec<(String, _)> = Vec::new();
         let catalog = settings.catalog();
         let tools = catalog.tools().iter().map(|tool| tool.slug());
         for source in tools.flat_map(|tool| settings.sources(&tool)) {
             match source {
                 Source::Local(name) if plans.iter().all(|(known, _)| *known != name) => {
-                    let plan = plan(&name, settings);
+                    let plan = plan(&name, settings, machine);
                     plans.push((name, plan));
                 }
                 Source::Local(_) | Source::Bfl => {}
@@ -112,15 +111,24 @@ fn trouble(source: &Source, settings: &Settings, plans: &Plans) -> Option<String
 }
 
 /// What a model will take in memory, or why it cannot be opened.
-fn plan(model: &str, settings: &Settings) -> Result<ModelPlan, String> {
-    let options = models::device_options(settings).map_err(|error| format!("{error:#}"))?;
-    let machine: MemoryProbe = Arc::new(of_this_machine);
-    let plan = ModelPlan::of(
-        &models::source_of(model, &settings.data),
-        &options,
-        &machine,
-    );
+fn plan(model: &str, settings: &Settings, machine: &Machine) -> Result<ModelPlan, String> {
+    let source = models::source_of(model, &settings.data);
+    let plan = ModelPlan::of(&source, &machine.engine, &machine.budget);
     plan.map_err(|error| models::cannot_open(model, &settings.data, &error.sentence()))
+}
+
+/// What stands in memory beside the models that draw: one line for each.
+pub(super) fn beside(machine: &Machine) -> Vec<Finding> {
+    let aside = machine.budget.aside().into_iter();
+    let aside = aside.map(|(what, bytes)| format!("{what}: {} are set aside for it", Bytes(bytes)));
+    let loras = format!(
+        "LoRAs: those of a job are counted with its model; open ones are kept while there is room, up to {}",
+        Bytes(KEPT_LORA_BYTES)
+    );
+    let lines = aside.chain([loras]);
+    lines
+        .map(|found| Finding::ok("memory plan", found))
+        .collect()
 }
 
 /// How the provider is reached, if a tool uses it. The key is never shown.

@@ -1,19 +1,32 @@
 //! Whether what is asked for and what is drawn is moderated.
 
+use tintype_service::moderation::Moderation;
+
 use super::Finding;
+use crate::machine::Machine;
 use crate::settings::Settings;
 
 /// What a picture moderator is set up with.
 const ADVICE: &str = "a classifier (tintype model pull nsfw-vit), or a moderation server that judges \
                       pictures: [moderation.endpoint] with pictures = true (docs/moderation.md)";
 
-pub(super) fn moderation(settings: &Settings) -> Finding {
-    let moderation = match settings.moderation.moderation(&settings.data) {
-        Ok(moderation) => moderation,
-        Err(error) => {
-            return Finding::ok("moderation", "cannot be set up").wrong(format!("{error:#}"));
+/// Those who judge, with the memory that they take.
+pub(super) struct Moderators(anyhow::Result<Moderation>);
+
+impl Moderators {
+    pub fn of(settings: &Settings, machine: &Machine) -> Self {
+        Self(settings.moderation.moderation(&settings.data, machine))
+    }
+
+    pub fn finding(&self) -> Finding {
+        match &self.0 {
+            Ok(moderation) => finding_of(moderation),
+            Err(error) => Finding::ok("moderation", "cannot be set up").wrong(format!("{error:#}")),
         }
-    };
+    }
+}
+
+fn finding_of(moderation: &Moderation) -> Finding {
     let Some(gap) = moderation.gap() else {
         return Finding::ok("moderation", "prompts and pictures are moderated");
     };
@@ -42,7 +55,7 @@ mod tests {
             moderation,
             ..Settings::default()
         };
-        let finding = super::moderation(&settings);
+        let finding = Moderators::of(&settings, &Machine::default()).finding();
         (finding.state, finding.found)
     }
 

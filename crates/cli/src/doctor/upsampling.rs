@@ -1,38 +1,76 @@
 //! Who rewrites prompts, and whether it answers.
 
+use std::sync::Arc;
+
 use tintype_catalog::Catalog;
-use tintype_engine::upsampling::{Purpose, Wish};
+use tintype_engine::upsampling::{Purpose, Upsampler, Wish};
 
 use super::Finding;
+use crate::machine::Machine;
 use crate::settings::Settings;
 use crate::upsample;
 use crate::upsampling::{Plan, Who};
 
 const WHAT: &str = "upsampling";
 
-/// One line for each tool. A chat server is asked to rewrite a few words; each only once.
-pub(super) fn upsampling(settings: &Settings) -> Vec<Finding> {
-    let mut asked: Vec<(Plan, Option<String>)> = Vec::new();
-    let mut findings = Vec::new();
-    for tool in Catalog::builtin().tools() {
-        let tool = tool.slug();
-        let plan = match Plan::of_tool(settings, &tool) {
-            Ok(plan) => plan,
-            Err(error) => {
-                let finding = Finding::ok(WHAT, format!("{tool}: cannot be set up"));
-                findings.push(finding.wrong(format!("{error:#}")));
-                continue;
-            }
-        };
-        let known = asked.iter().find(|(other, _)| *other == plan);
-        let trouble = match known {
-            Some((_, trouble)) => trouble.clone(),
-            None => trouble(&plan, settings),
-        };
-        findings.push(finding_of(&tool.to_string(), &plan, trouble.clone()));
-        asked.push((plan, trouble));
+/// Those who rewrite, with the memory that they take.
+pub(super) struct Upsamplers {
+    /// One line for each tool.
+    pub findings: Vec<Finding>,
+    /// What they take is set aside while they are here.
+    _opened: Vec<Asked>,
+}
+
+/// Somebody who rewrites, and what keeps him from it.
+struct Asked {
+    plan: Plan,
+    trouble: Option<String>,
+    _opened: Option<Arc<dyn Upsampler>>,
+}
+
+impl Upsamplers {
+    /// A chat server is asked to rewrite a few words; each only once.
+    pub fn of(settings: &Settings, machine: &Machine) -> Self {
+        let mut asked: Vec<Asked> = Vec::new();
+        let mut findings = Vec::new();
+        for tool in Catalog::builtin().tools() {
+            let tool = tool.slug();
+            let plan = match Plan::of_tool(settings, &tool) {
+                Ok(plan) => plan,
+                Err(error) => {
+                    let finding = Finding::ok(WHAT, format!("{tool}: cannot be set up"));
+                    findings.push(finding.wrong(format!("{error:#}")));
+                    continue;
+                }
+            };
+            let known = asked.iter().position(|other| other.plan == plan);
+            let index = known.unwrap_or_else(|| {
+                asked.push(Asked::of(plan, settings, machine));
+                asked.len() - 1
+            });
+            let Asked { plan, trouble, .. } = &asked[index];
+            findings.push(finding_of(&tool.to_string(), plan, trouble.clone()));
+        }
+        Self {
+            findings,
+            _opened: asked,
+        }
     }
-    findings
+}
+
+impl Asked {
+    fn of(plan: Plan, settings: &Settings, machine: &Machine) -> Self {
+        let (opened, trouble) = match plan.open(settings, machine) {
+            Ok(opened) => (opened, None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        let trouble = trouble.or_else(|| trouble_of(&plan, opened.as_deref()?));
+        Self {
+            plan,
+            trouble,
+            _opened: opened,
+        }
+    }
 }
 
 fn finding_of(tool: &str, plan: &Plan, trouble: Option<String>) -> Finding {
@@ -62,21 +100,17 @@ fn finding_of(tool: &str, plan: &Plan, trouble: Option<String>) -> Finding {
 }
 
 /// What keeps it from rewriting.
-fn trouble(plan: &Plan, settings: &Settings) -> Option<String> {
-    let upsampler = match plan.open(settings) {
-        Ok(upsampler) => upsampler?,
-        Err(error) => return Some(format!("{error:#}")),
-    };
+fn trouble_of(plan: &Plan, upsampler: &dyn Upsampler) -> Option<String> {
     let wish = Wish {
         prompt: "a red circle".to_owned(),
         purpose: Purpose::Picture,
         seed: 1,
     };
     match plan.who {
-        Who::Endpoint(_) => upsample::rewritten(upsampler.as_ref(), wish)
+        Who::Endpoint(_) => upsample::rewritten(upsampler, wish)
             .err()
             .map(|error| error.to_string()),
-        // It would have to be loaded: opening has looked for its folder.
+        // It would have to be loaded: opening has looked at its files.
         _ => None,
     }
 }
@@ -93,7 +127,9 @@ mod tests {
             upsampling,
             ..Settings::default()
         };
-        let finding = super::upsampling(&settings).remove(0);
+        let finding = Upsamplers::of(&settings, &Machine::default())
+            .findings
+            .remove(0);
         (finding.state, finding.found)
     }
 

@@ -17,6 +17,7 @@ mod kill;
 mod library;
 mod limits;
 mod loras;
+mod memory;
 mod metadata;
 mod pictures;
 mod provider;

@@ -219,6 +219,10 @@ impl Device for CpuDevice {
         conv::bytes(self, weight, shape, geometry)
     }
 
+    fn release_idle(&self) {
+        self.workspace.release_idle();
+    }
+
     fn packed_layout(&self) -> Option<String> {
         let Kernels { columns, depth, .. } = *self.kernels;
         let (version, isa, weights) = (panels::IMAGE_VERSION, self.isa(), self.weights);

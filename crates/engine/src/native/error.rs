@@ -29,12 +29,14 @@ pub enum StartError {
     Model(#[from] pipeline::Error),
     /// The model does not fit, however it is held.
     #[error(
-        "the model {model} does not fit into memory: it needs {} even if its parts are loaded one at a \
-         time ({parts}), and {} may be taken. {advice}", Bytes(*needed_bytes), Bytes(*room_bytes)
+        "the model {model} does not fit into memory: for a picture of {size} it needs {} even if its parts are \
+         loaded one at a time ({parts}), and {} may be taken. {advice}", Bytes(*needed_bytes), Bytes(*room_bytes)
     )]
     TooLarge {
         /// Its name.
         model: String,
+        /// That of a picture of its own size.
+        size: String,
         /// What takes how much.
         parts: String,
         /// The least that it needs.
@@ -43,6 +45,37 @@ pub enum StartError {
         room_bytes: u64,
         /// What would fit.
         advice: String,
+    },
+    /// The model fits, but not with what a request asks for.
+    #[error(
+        "{what} is more than there is memory for: the model {model} needs {} for it even if its parts are \
+         loaded one at a time, and {} may be taken. {advice}", Bytes(*needed_bytes), Bytes(*room_bytes)
+    )]
+    WorkTooLarge {
+        /// What is asked for.
+        what: String,
+        /// The model's name.
+        model: String,
+        /// The least that it needs.
+        needed_bytes: u64,
+        /// What models may take.
+        room_bytes: u64,
+        /// What would fit.
+        advice: String,
+    },
+    /// Nothing is left for a model that does not draw.
+    #[error(
+        "there is no room for {what}: it needs {}, and {} are left of what models may take together. Raise \
+         memory_gb under [compute], choose a smaller model, or do without it",
+        Bytes(*needed_bytes), Bytes(*room_bytes)
+    )]
+    NoRoomAside {
+        /// What it is.
+        what: String,
+        /// What it takes.
+        needed_bytes: u64,
+        /// What is left.
+        room_bytes: u64,
     },
     /// The model would fit, but something else has the memory.
     #[error(
@@ -74,6 +107,9 @@ impl StartError {
     /// What a job hears that wanted the model.
     pub(super) fn for_job(&self) -> Error {
         let message = format!("{}.", self.sentence());
+        if let Self::WorkTooLarge { .. } = self {
+            return Error::Rejected(message);
+        }
         let unavailable = match self {
             Self::NoRoomNow { .. } => Unavailable {
                 retry_after: Some(ROOM_PAUSE),

@@ -10,9 +10,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
+use super::budget::Budget;
 use super::line::Order;
-use super::loras::LoraShelf;
-use super::memory::{self, MemoryProbe};
+use super::memory::MemoryProbe;
 use super::model::Model;
 use super::residents::Residents;
 use super::worker::Worker;
@@ -25,7 +25,7 @@ static HOSTS: AtomicUsize = AtomicUsize::new(0);
 pub struct Host {
     number: usize,
     options: DeviceOptions,
-    probe: MemoryProbe,
+    budget: Arc<Budget>,
     stopping: Arc<AtomicBool>,
     running: Mutex<Option<Running>>,
 }
@@ -48,7 +48,8 @@ impl Host {
     /// # Errors
     /// [`StartError::Isa`], [`StartError::Thread`].
     pub fn start(options: DeviceOptions) -> Result<Arc<Self>, StartError> {
-        Self::start_with(options, Arc::new(memory::of_this_machine))
+        let budget = Budget::new(options.memory);
+        Self::start_within(options, budget)
     }
 
     /// The same, asking `probe` for the machine's memory.
@@ -56,10 +57,22 @@ impl Host {
     /// # Errors
     /// As [`Host::start`].
     pub fn start_with(options: DeviceOptions, probe: MemoryProbe) -> Result<Arc<Self>, StartError> {
+        let budget = Budget::with_probe(options.memory, probe);
+        Self::start_within(options, budget)
+    }
+
+    /// The same within a budget that others share.
+    ///
+    /// # Errors
+    /// As [`Host::start`].
+    pub fn start_within(
+        options: DeviceOptions,
+        budget: Arc<Budget>,
+    ) -> Result<Arc<Self>, StartError> {
         let host = Self {
             number: HOSTS.fetch_add(1, Ordering::Relaxed),
             options,
-            probe,
+            budget,
             stopping: Arc::default(),
             running: Mutex::default(),
         };
@@ -72,11 +85,16 @@ impl Host {
     /// headers; its weights are loaded when a job needs them. [`NativeEngine::trouble`](crate::Engine::trouble)
     /// says what is wrong with it, if anything is.
     pub fn engine(self: &Arc<Self>, source: ModelSource) -> NativeEngine {
-        let model = Model::look_at(source, &self.options, &self.probe);
+        let model = Model::look_at(source, &self.options, &self.budget);
         NativeEngine {
             host: self.clone(),
             model: Arc::new(model),
         }
+    }
+
+    /// The memory that models on this device share with others.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// What engines on this device have in common.
@@ -102,16 +120,15 @@ impl Host {
     fn run(&self) -> Result<Running, StartError> {
         let (queue, orders) = mpsc::channel(QUEUE_LENGTH);
         let (opened, opening) = blocking::sync_channel(1);
-        let (options, probe) = (self.options.clone(), self.probe.clone());
+        let (options, budget) = (self.options.clone(), self.budget.clone());
         let stop = self.stopping.clone();
         // The device is made by the thread that uses it: it may be tied to a core of its own.
         let work = move || match options.open() {
             Ok(device) => {
                 // Nobody listens only if the host itself is gone: then there is nothing to do.
                 if opened.send(Ok(())).is_ok() {
-                    let loras = LoraShelf::new(options.lora_folder.clone());
-                    let residents = Residents::new(device, options, probe);
-                    Worker::new((residents, loras), orders, stop).work();
+                    let residents = Residents::new(device, options, budget);
+                    Worker::new(residents, orders, stop).work();
                 }
             }
             Err(error) => drop(opened.send(Err(error))),

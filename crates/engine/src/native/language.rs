@@ -21,7 +21,7 @@ use tintype_language::{
 use tintype_words::sentence;
 use tokio::sync::oneshot;
 
-use super::{DeviceOptions, StartError};
+use super::{Budget, DeviceOptions, SetAside, StartError};
 use crate::upsampling::{NotUpsampled, SystemPrompts, Upsampler, Wish, read_answer};
 
 /// Prompts that wait at most: a worker has few tasks in hand.
@@ -74,13 +74,38 @@ impl LanguageUpsampler {
     /// Starts the thread. Nothing is loaded yet.
     ///
     /// # Errors
-    /// [`StartError::Thread`] when the operating system gives none.
+    /// As [`LanguageUpsampler::start_within`].
     pub fn start(options: LanguageOptions) -> Result<Self, StartError> {
+        let budget = Budget::new(options.device.memory);
+        Self::start_within(options, &budget)
+    }
+
+    /// The same within a budget that others share: room for the model is set aside from now on. Of one that
+    /// cannot be opened yet, it is when a prompt comes.
+    ///
+    /// # Errors
+    /// [`StartError::Thread`] when the operating system gives none; [`StartError::NoRoomAside`].
+    pub fn start_within(
+        options: LanguageOptions,
+        budget: &Arc<Budget>,
+    ) -> Result<Self, StartError> {
+        let aside = match memory_of(&options) {
+            Ok(bytes) => Some(set_aside(&options, budget, bytes)?),
+            Err(error) => {
+                tracing::warn!(
+                    model.name = options.name, error = %error,
+                    "a language model cannot be opened"
+                );
+                None
+            }
+        };
         let (orders, waiting) = mpsc::sync_channel(QUEUE_LENGTH);
         let (loads, drops) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (name, timeout) = (options.name.clone(), options.timeout);
         let owner = Owner {
             options,
+            budget: budget.clone(),
+            aside,
             model: None,
             loads: loads.clone(),
             drops: drops.clone(),
@@ -150,6 +175,9 @@ impl Drop for LanguageUpsampler {
 /// What the thread owns.
 struct Owner {
     options: LanguageOptions,
+    budget: Arc<Budget>,
+    /// The room for the model, from the first time on that it could be opened.
+    aside: Option<SetAside>,
     model: Option<LanguageModel>,
     loads: Arc<AtomicU64>,
     drops: Arc<AtomicU64>,
@@ -253,22 +281,33 @@ impl Owner {
         self.model.as_mut().ok_or(NotUpsampled::Failed)
     }
 
-    fn open(&self) -> Result<LanguageModel, String> {
+    fn open(&mut self) -> Result<LanguageModel, String> {
+        if self.aside.is_none() {
+            let bytes = memory_of(&self.options)?;
+            let aside = set_aside(&self.options, &self.budget, bytes);
+            self.aside = Some(aside.map_err(|error| sentence(&error))?);
+        }
         let device = self
             .options
             .device
             .open()
             .map_err(|error| error.to_string())?;
-        let options = OpenOptions {
-            context_tokens: CONTEXT_TOKENS,
-            packed_cache: self.options.device.packed_cache.clone(),
-        };
-        LanguageModel::open(&self.options.folder, device, &options)
-            .map_err(|error| sentence(&error))
+        let options = open_options(&self.options);
+        let opened = LanguageModel::open(&self.options.folder, device, &options);
+        let opened = opened.map_err(|error| sentence(&error))?;
+        self.say_whether_in_memory(true);
+        Ok(opened)
+    }
+
+    fn say_whether_in_memory(&self, in_memory: bool) {
+        if let Some(aside) = &self.aside {
+            aside.is_in_memory(in_memory);
+        }
     }
 
     fn drop_model(&mut self, why: &str) {
         if self.model.take().is_some() {
+            self.say_whether_in_memory(false);
             self.drops.fetch_add(1, Ordering::AcqRel);
             tracing::info!(
                 model.name = self.options.name,
@@ -277,4 +316,27 @@ impl Owner {
             );
         }
     }
+}
+
+fn open_options(options: &LanguageOptions) -> OpenOptions {
+    OpenOptions {
+        context_tokens: CONTEXT_TOKENS,
+        packed_cache: options.device.packed_cache.clone(),
+    }
+}
+
+/// What the model takes with a full context, by the headers of its files.
+fn memory_of(options: &LanguageOptions) -> Result<u64, String> {
+    let device = options.device.measuring();
+    let device = device.map_err(|error| sentence(&error))?;
+    let memory = LanguageModel::memory(&options.folder, device, &open_options(options));
+    Ok(memory.map_err(|error| sentence(&error))?.total_bytes())
+}
+
+fn set_aside(
+    options: &LanguageOptions,
+    budget: &Arc<Budget>,
+    bytes: u64,
+) -> Result<SetAside, StartError> {
+    budget.set_aside(format!("the language model {}", options.name), bytes)
 }

@@ -13,7 +13,7 @@ use tintype_words::{near, sentence};
 use crate::{Error, LoraSource, LoraWish};
 
 /// Bytes of all LoRAs that are kept: three of rank 16 over all layers of FLUX.1 in f32.
-const KEPT_BYTES: usize = 1 << 30;
+pub const KEPT_BYTES: u64 = 1 << 30;
 
 /// What LoRA files end with.
 const ENDING: &str = "safetensors";
@@ -22,16 +22,42 @@ const ENDING: &str = "safetensors";
 #[derive(Debug)]
 pub(super) struct LoraShelf {
     folder: Option<PathBuf>,
-    limit_bytes: usize,
+    limit_bytes: u64,
     /// The one that was asked for last stands last.
     open: Vec<Entry>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    place: Place,
+    lora: Arc<Lora>,
+}
+
+/// A file as it was found.
+#[derive(Debug, PartialEq)]
+struct Place {
     path: PathBuf,
     stamp: Stamp,
-    lora: Arc<Lora>,
+}
+
+/// The LoRAs of a job, before they are opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct MeasuredLoras {
+    /// What all of them take.
+    pub bytes: u64,
+    /// Those that are open already: the last ones of the shelf.
+    pub open: usize,
+}
+
+fn bytes(open: &[Entry]) -> u64 {
+    open.iter().map(|entry| entry.lora.bytes() as u64).sum()
+}
+
+fn unfit(pipeline: &Pipeline, path: &Path, error: &tintype_flux::lora::Error) -> String {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (model, reason) = (&pipeline.settings().name, sentence(error));
+    let reason = without_folder(&reason, path);
+    format!("the LoRA {name} cannot be applied to {model}: {reason}")
 }
 
 /// What tells a file from one that took its place.
@@ -49,6 +75,40 @@ impl LoraShelf {
             limit_bytes: KEPT_BYTES,
             open: Vec::new(),
         }
+    }
+
+    /// What a job asks for, as far as it is open, and what all of it will take. What is open counts as
+    /// asked for just now.
+    ///
+    /// # Errors
+    /// As [`LoraShelf::take`], as far as the headers of files show it.
+    pub fn measure(
+        &mut self,
+        pipeline: &Pipeline,
+        wishes: &[LoraWish],
+    ) -> Result<MeasuredLoras, Error> {
+        let mut measured = MeasuredLoras::default();
+        let mut seen = Vec::new();
+        for LoraWish { source, .. } in wishes {
+            let place = self.place(source).map_err(Error::Rejected)?;
+            if seen.contains(&place.path) {
+                continue;
+            }
+            match self.position(pipeline, &place) {
+                Some(index) => {
+                    measured.bytes += self.open[index].lora.bytes() as u64;
+                    measured.open += 1;
+                    self.open[index..].rotate_left(1);
+                }
+                None => {
+                    let bytes = pipeline.measure_lora(&place.path);
+                    let bytes = bytes.map_err(|error| unfit(pipeline, &place.path, &error));
+                    measured.bytes += bytes.map_err(Error::Rejected)? as u64;
+                }
+            }
+            seen.push(place.path);
+        }
+        Ok(measured)
     }
 
     /// What a job asks for, ready for this model.
@@ -70,7 +130,26 @@ impl LoraShelf {
         Ok(applied)
     }
 
-    fn get(&mut self, pipeline: &Pipeline, source: &LoraSource) -> Result<Arc<Lora>, String> {
+    /// Bytes of all that are open.
+    pub fn bytes(&self) -> u64 {
+        bytes(&self.open)
+    }
+
+    /// Bytes of those that are open without being among the last `wanted`.
+    pub fn bytes_beside(&self, wanted: usize) -> u64 {
+        bytes(&self.open[..self.open.len().saturating_sub(wanted)])
+    }
+
+    /// Closes the one that was not asked for longest, but none of the last `wanted`; whether there was one.
+    pub fn close_one_beside(&mut self, wanted: usize) -> bool {
+        let there = self.open.len() > wanted;
+        if there {
+            self.open.remove(0);
+        }
+        there
+    }
+
+    fn place(&self, source: &LoraSource) -> Result<Place, String> {
         let path = self.path_of(source)?;
         let found = fs::metadata(&path)
             .map_err(|error| format!("the LoRA {} cannot be read: {error}", path.display()))?;
@@ -78,21 +157,26 @@ impl LoraShelf {
             bytes: found.len(),
             modified: found.modified().ok(),
         };
-        let is_it = |entry: &Entry| entry.path == path && pipeline.takes_lora(&entry.lora);
-        if let Some(index) = self.open.iter().position(is_it) {
-            let known = self.open.remove(index);
-            if known.stamp == stamp {
-                let lora = known.lora.clone();
-                self.open.push(known);
-                return Ok(lora);
-            }
+        Ok(Place { path, stamp })
+    }
+
+    fn position(&self, pipeline: &Pipeline, place: &Place) -> Option<usize> {
+        self.open
+            .iter()
+            .position(|entry| entry.place == *place && pipeline.takes_lora(&entry.lora))
+    }
+
+    fn get(&mut self, pipeline: &Pipeline, source: &LoraSource) -> Result<Arc<Lora>, String> {
+        let place = self.place(source)?;
+        if let Some(index) = self.position(pipeline, &place) {
+            self.open[index..].rotate_left(1);
+            return Ok(self.open[self.open.len() - 1].lora.clone());
         }
-        let lora = pipeline.open_lora(&path).map_err(|error| {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            let (model, reason) = (&pipeline.settings().name, sentence(&error));
-            let reason = without_folder(&reason, &path);
-            format!("the LoRA {name} cannot be applied to {model}: {reason}")
-        })?;
+        // One whose file was replaced.
+        self.open
+            .retain(|entry| entry.place.path != place.path || !pipeline.takes_lora(&entry.lora));
+        let lora = pipeline.open_lora(&place.path);
+        let lora = lora.map_err(|error| unfit(pipeline, &place.path, &error))?;
         tracing::info!(
             lora.name = lora.name(),
             lora.bytes = lora.bytes(),
@@ -100,8 +184,7 @@ impl LoraShelf {
         );
         let lora = Arc::new(lora);
         self.open.push(Entry {
-            path,
-            stamp,
+            place,
             lora: lora.clone(),
         });
         Ok(lora)
@@ -126,7 +209,6 @@ impl LoraShelf {
     /// Closes what was not asked for longest until the rest is within the bound. What a run still uses
     /// stays in memory until it ends.
     fn shrink(&mut self) {
-        let bytes = |open: &[Entry]| open.iter().map(|entry| entry.lora.bytes()).sum::<usize>();
         while bytes(&self.open) > self.limit_bytes {
             self.open.remove(0);
         }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tintype_flux::pipeline::Settings;
 
-use super::memory::MemoryProbe;
+use super::budget::Budget;
 use super::plan::ModelPlan;
 use super::{DeviceOptions, ModelSource, StartError};
 
@@ -28,8 +28,8 @@ struct Known {
 
 impl Model {
     /// Looks at the model's files. One that cannot be used is looked at again when a job wants it.
-    pub fn look_at(source: ModelSource, options: &DeviceOptions, probe: &MemoryProbe) -> Self {
-        let plan = ModelPlan::of(&source, options, probe);
+    pub fn look_at(source: ModelSource, options: &DeviceOptions, budget: &Budget) -> Self {
+        let plan = ModelPlan::of(&source, options, budget);
         let model = Self {
             name: match &plan {
                 Ok(plan) => plan.settings.name.clone(),
@@ -71,11 +71,13 @@ impl Model {
         self.known().learn(plan);
     }
 
-    /// How the last try to load it ended. One that was stopped says nothing.
+    /// How the last try to load it ended. One that was stopped says nothing, nor one for which a job asked
+    /// for too much.
     pub fn remember(&self, error: Option<&StartError>) {
         use tintype_flux::pipeline::Error::Stopped;
-        if !matches!(error, Some(StartError::Model(Stopped))) {
-            self.known().trouble = error.map(StartError::sentence);
+        match error {
+            Some(StartError::Model(Stopped) | StartError::WorkTooLarge { .. }) => {}
+            error => self.known().trouble = error.map(StartError::sentence),
         }
     }
 

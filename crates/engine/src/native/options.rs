@@ -135,7 +135,10 @@ impl DeviceOptions {
     }
 
     /// A device that packs as this one does and computes nothing: it has no threads of its own.
-    pub(super) fn measuring(&self) -> Result<Arc<dyn Device>, StartError> {
+    ///
+    /// # Errors
+    /// [`StartError::Isa`].
+    pub fn measuring(&self) -> Result<Arc<dyn Device>, StartError> {
         let alone = Self {
             threads: 1,
             pin: false,
@@ -144,7 +147,11 @@ impl DeviceOptions {
         alone.open()
     }
 
-    pub(super) fn open(&self) -> Result<Arc<dyn Device>, StartError> {
+    /// A device of its own.
+    ///
+    /// # Errors
+    /// [`StartError::Isa`].
+    pub fn open(&self) -> Result<Arc<dyn Device>, StartError> {
         Ok(match self.device {
             DeviceKind::Auto | DeviceKind::Cpu => Arc::new(CpuDevice::with_options(CpuOptions {
                 threads: self.threads,

@@ -8,7 +8,8 @@ use tintype_flux::pipeline::{Footprint, Pipeline, Residency, Settings, Work};
 
 use tintype_words::Bytes;
 
-use super::memory::{MemoryProbe, Room};
+use super::budget::Budget;
+use super::memory::Room;
 use super::{DeviceOptions, ModelSource, StartError};
 
 /// A model, what it takes, and how it will be held.
@@ -18,7 +19,7 @@ pub struct ModelPlan {
     pub settings: Settings,
     /// What its parts take.
     pub footprint: Footprint,
-    /// What room is kept for: a picture of the model's own size and defaults.
+    /// What room is kept for.
     pub work: Work,
     /// How it is held.
     pub residency: Residency,
@@ -32,48 +33,17 @@ impl ModelPlan {
     pub fn of(
         source: &ModelSource,
         options: &DeviceOptions,
-        probe: &MemoryProbe,
+        budget: &Budget,
     ) -> Result<Self, StartError> {
         let pipeline = prepare(source, options, options.measuring()?)?;
-        Self::of_prepared(&pipeline, source, options, &Rivals::none(), probe)
-    }
-
-    /// The same of a pipeline whose components are not loaded yet.
-    pub(super) fn of_prepared(
-        pipeline: &Pipeline,
-        source: &ModelSource,
-        options: &DeviceOptions,
-        rivals: &Rivals,
-        probe: &MemoryProbe,
-    ) -> Result<Self, StartError> {
         let footprint = pipeline.footprint()?;
-        let work = pipeline.usual_work();
-        let room = options.memory.room(rivals.held_bytes, probe);
-        let Room {
-            ever_bytes,
-            now_bytes,
-        } = room;
-        let least_bytes = footprint.peak_bytes(Residency::OneByOne, &work);
-        match footprint.residency_within(now_bytes, &work) {
-            Some(residency) => Ok(Self {
-                settings: pipeline.settings().clone(),
-                footprint,
-                work,
-                residency,
-            }),
-            None if least_bytes <= ever_bytes => Err(StartError::NoRoomNow {
-                model: source.to_string(),
-                needed_bytes: least_bytes,
-                room_bytes: now_bytes,
-            }),
-            None => Err(StartError::TooLarge {
-                model: source.to_string(),
-                parts: footprint.to_string(),
-                needed_bytes: least_bytes,
-                room_bytes: ever_bytes,
-                advice: advice(source, options, ever_bytes),
-            }),
-        }
+        let candidate = Candidate {
+            pipeline: &pipeline,
+            footprint: &footprint,
+            source,
+            options,
+        };
+        candidate.plan(&Need::usual(&pipeline), budget.room(0))
     }
 
     /// Weights and work together at the moment when they are most.
@@ -93,15 +63,121 @@ impl fmt::Display for ModelPlan {
     }
 }
 
-/// What other models hold.
-pub(super) struct Rivals {
-    /// Bytes that would be free if they were evicted.
-    pub held_bytes: u64,
+/// What a job takes beside the weights.
+#[derive(Debug, Clone)]
+pub(super) struct Need {
+    /// What it asks for.
+    pub work: Work,
+    /// All LoRAs that it asks for.
+    pub lora_bytes: u64,
 }
 
-impl Rivals {
-    pub fn none() -> Self {
-        Self { held_bytes: 0 }
+impl Need {
+    /// A picture of the model's own size and defaults.
+    pub fn usual(pipeline: &Pipeline) -> Self {
+        Self {
+            work: pipeline.usual_work(),
+            lora_bytes: 0,
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Work {
+            size,
+            batch,
+            reference_pixels,
+            ..
+        } = self.work;
+        match batch {
+            1 => write!(f, "a picture of {size}")?,
+            _ => write!(f, "{batch} pictures of {size} at once")?,
+        }
+        if reference_pixels > 0 {
+            let megapixels = reference_pixels as f64 / f64::from(1 << 20);
+            write!(f, ", with {megapixels:.1} megapixels of references")?;
+        }
+        match self.lora_bytes {
+            0 => Ok(()),
+            bytes => write!(f, ", with LoRAs of {}", Bytes(bytes)),
+        }
+    }
+}
+
+/// A model for which there may be room.
+pub(super) struct Candidate<'a> {
+    pub pipeline: &'a Pipeline,
+    pub footprint: &'a Footprint,
+    pub source: &'a ModelSource,
+    pub options: &'a DeviceOptions,
+}
+
+impl Candidate<'_> {
+    /// How it is held for a job, if all other models go.
+    ///
+    /// # Errors
+    /// That it does not fit: never, not for this job, or not now.
+    pub fn plan(&self, need: &Need, room: Room) -> Result<ModelPlan, StartError> {
+        let now_bytes = room.now_bytes.saturating_sub(need.lora_bytes);
+        match self.footprint.residency_within(now_bytes, &need.work) {
+            Some(residency) => Ok(ModelPlan {
+                settings: self.pipeline.settings().clone(),
+                footprint: self.footprint.clone(),
+                work: need.work,
+                residency,
+            }),
+            None => Err(self.refusal(need, room)),
+        }
+    }
+
+    fn refusal(&self, need: &Need, room: Room) -> StartError {
+        let needed_bytes = self.least_bytes(need);
+        let usual = Need::usual(self.pipeline);
+        let usual_bytes = self.least_bytes(&usual);
+        let (model, room_bytes) = (self.source.to_string(), room.ever_bytes);
+        if needed_bytes <= room_bytes {
+            return StartError::NoRoomNow {
+                model,
+                needed_bytes,
+                room_bytes: room.now_bytes,
+            };
+        }
+        if usual_bytes <= room_bytes {
+            return StartError::WorkTooLarge {
+                what: need.to_string(),
+                model,
+                needed_bytes,
+                room_bytes,
+                advice: self.advice_for_work(need, room_bytes),
+            };
+        }
+        StartError::TooLarge {
+            model,
+            size: usual.work.size.to_string(),
+            parts: self.footprint.to_string(),
+            needed_bytes: usual_bytes,
+            room_bytes,
+            advice: advice(self.source, self.options, room_bytes),
+        }
+    }
+
+    fn least_bytes(&self, need: &Need) -> u64 {
+        let parts = self.footprint.peak_bytes(Residency::OneByOne, &need.work);
+        parts + need.lora_bytes
+    }
+
+    fn advice_for_work(&self, need: &Need, room_bytes: u64) -> String {
+        const LESS: &str =
+            "Ask for a smaller picture, or for fewer pictures, references or LoRAs at once";
+        let left = room_bytes.saturating_sub(need.lora_bytes);
+        match self.footprint.vae_bound_within(left, &need.work) {
+            Some(bytes) => format!(
+                "{LESS}; or let the VAE work in strips, with vae_memory_mb = {} under [compute]",
+                bytes >> 20
+            ),
+            None => LESS.to_owned(),
+        }
     }
 }
 

@@ -7,14 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tintype_flux::pipeline::{self, Finished, LoadWatch, Run};
+use tintype_flux::pipeline::{self, Finished, LoadWatch, Request, Run};
 use tintype_words::sentence;
 use tokio::sync::mpsc;
 
 use super::StartError;
 use super::line::{Asker, Commission, Line, Order, Wish};
-use super::loras::LoraShelf;
 use super::model::Model;
+use super::plan::Need;
 use super::preview::Previewer;
 use super::request;
 use super::residents::Residents;
@@ -27,20 +27,18 @@ type Check = Arc<dyn Fn() -> Result<(), Error> + Send + Sync>;
 /// The models and the line before them.
 pub(super) struct Worker {
     residents: Residents,
-    loras: LoraShelf,
     line: Arc<Mutex<Line>>,
     stopping: Arc<AtomicBool>,
 }
 
 impl Worker {
     pub fn new(
-        (residents, loras): (Residents, LoraShelf),
+        residents: Residents,
         orders: mpsc::Receiver<Order>,
         stopping: Arc<AtomicBool>,
     ) -> Self {
         Self {
             residents,
-            loras,
             line: Arc::new(Mutex::new(Line::new(orders))),
             stopping,
         }
@@ -100,6 +98,25 @@ impl Worker {
         })
     }
 
+    /// What is to be drawn, with a model and LoRAs that are ready for it.
+    fn prepare(&mut self, commission: &Commission, watch: LoadWatch) -> Result<Request, Refusal> {
+        let residents = &mut self.residents;
+        let pipeline = residents.turn_to(&commission.model)?;
+        let mut request = match &commission.wish {
+            Wish::Request(request) => (**request).clone(),
+            Wish::Job(job) => request::of_job((**job).clone(), pipeline.settings())?,
+        };
+        let work = pipeline.work_of(&request).map_err(error_of)?;
+        let loras = residents.measure_loras(&commission.loras)?;
+        let need = Need {
+            work,
+            lora_bytes: loras.bytes,
+        };
+        residents.make_ready(&need, loras.open, watch)?;
+        request.loras = residents.take_loras(&commission.loras)?;
+        Ok(request)
+    }
+
     fn draw(&mut self, commission: &Commission) -> Result<Drawing, Error> {
         let check = self.check_of(&commission.asker);
         check()?;
@@ -108,20 +125,19 @@ impl Worker {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         });
-        let pipeline = match self.residents.model(&commission.model, watch) {
-            Ok(pipeline) => pipeline,
-            Err(StartError::Model(error)) if is_stopped(&error) => return Err(stopped(&check)),
-            Err(error) => return Err(error.for_job()),
-        };
+        let prepared = self.prepare(commission, watch);
+        // A model for which no room was made is not kept.
+        self.residents.forget_unloaded();
+        let request = prepared.map_err(|refusal| match refusal {
+            Refusal::Model(StartError::Model(error)) if is_stopped(&error) => stopped(&check),
+            Refusal::Model(error) => error.for_job(),
+            Refusal::Job(error) => error,
+        })?;
+        let pipeline = self.residents.pipeline();
         let error = |error: pipeline::Error| match is_stopped(&error) {
             true => stopped(&check),
             false => error_of(error),
         };
-        let mut request = match &commission.wish {
-            Wish::Request(request) => (**request).clone(),
-            Wish::Job(job) => request::of_job((**job).clone(), pipeline.settings())?,
-        };
-        request.loras = self.loras.take(pipeline, &commission.loras)?;
         (commission.progress)(Progress::Started);
         let mut run = pipeline.start(&request).map_err(error)?;
         check()?;
@@ -139,6 +155,24 @@ impl Worker {
         let model_name = pipeline.settings().name.clone();
         let seed = request.items[0].seed;
         Ok(drawing_of(finished, model_name, seed, steps))
+    }
+}
+
+/// Why nothing is drawn.
+enum Refusal {
+    Model(StartError),
+    Job(Error),
+}
+
+impl From<StartError> for Refusal {
+    fn from(error: StartError) -> Self {
+        Self::Model(error)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Job(error)
     }
 }
 

@@ -7,6 +7,8 @@ mod language;
 #[cfg(feature = "native")]
 mod loras;
 #[cfg(feature = "native")]
+mod memory;
+#[cfg(feature = "native")]
 mod native;
 #[cfg(feature = "native")]
 mod residents;

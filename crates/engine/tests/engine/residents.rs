@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use image::RgbImage;
-use tintype_engine::native::memory::of_this_machine;
 use tintype_engine::native::{
-    DeviceOptions, Host, Memory, MemoryLimit, MemoryProbe, ModelPlan, ModelSource, NativeEngine,
-    WeightFormat,
+    Budget, DeviceOptions, Host, Memory, MemoryLimit, MemoryProbe, ModelPlan, ModelSource,
+    NativeEngine, WeightFormat,
 };
 use tintype_engine::{
     Cancellation, Engine, Error, Job, Progress, ProgressSink, Reason, Sampling, Size,
 };
+use tintype_flux::pipeline::{Residency, Work};
 
 fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -44,8 +44,8 @@ fn limit(bytes: u64) -> MemoryLimit {
 }
 
 fn plan(case: &str) -> ModelPlan {
-    let machine: MemoryProbe = Arc::new(of_this_machine);
-    ModelPlan::of(&source(case), &options(MemoryLimit::Machine), &machine).expect("a golden model")
+    let budget = Budget::new(MemoryLimit::Machine);
+    ModelPlan::of(&source(case), &options(MemoryLimit::Machine), &budget).expect("a golden model")
 }
 
 fn job() -> Job {
@@ -82,7 +82,10 @@ async fn refused(engine: &NativeEngine) -> tintype_engine::Unavailable {
 async fn the_model_that_was_not_used_longest_goes_and_none_is_loaded_twice() {
     let plans = ["dev", "schnell", "kontext"].map(plan);
     let weights = plans.iter().map(|p| p.footprint.weights_bytes(p.residency));
-    let work = plans.iter().map(|p| p.footprint.work_bytes(&p.work)).max();
+    let work = plans
+        .iter()
+        .map(|p| p.footprint.work_bytes(&job_work(p)))
+        .max();
     // Whatever two of them, never three.
     let all: u64 = weights.clone().sum();
     let host = host(limit(
@@ -112,16 +115,26 @@ async fn the_model_that_was_not_used_longest_goes_and_none_is_loaded_twice() {
 async fn a_model_that_only_fits_in_parts_draws_the_same_picture() {
     let whole = draw(&host(MemoryLimit::Machine).engine(source("dev"))).await;
     let plan = plan("dev");
-    for residency in peaks(&plan) {
+    for residency in peaks(&plan, &job_work(&plan)) {
         let engine = host(limit(residency)).engine(source("dev"));
         assert!(draw(&engine).await == whole, "{:?}", engine.plan());
     }
 }
 
-/// What it takes to hold the model in each way.
-fn peaks(plan: &ModelPlan) -> [u64; 3] {
-    use tintype_flux::pipeline::Residency;
-    Residency::ALL.map(|residency| plan.footprint.peak_bytes(residency, &plan.work))
+/// What it takes to hold the model in each way, for such work.
+fn peaks(plan: &ModelPlan, work: &Work) -> [u64; 3] {
+    Residency::ALL.map(|residency| plan.footprint.peak_bytes(residency, work))
+}
+
+/// What [`job`] is made of.
+fn job_work(plan: &ModelPlan) -> Work {
+    Work {
+        size: tintype_flux::size::Size::new(48, 32),
+        steps: 2,
+        reference_pixels: 0,
+        input_pixels: 0,
+        ..plan.work
+    }
 }
 
 #[tokio::test]
@@ -145,13 +158,13 @@ async fn a_model_that_cannot_fit_says_what_it_needs_and_what_would_do() {
 
 #[tokio::test]
 async fn int8_is_recommended_where_it_fits() {
-    let machine: MemoryProbe = Arc::new(of_this_machine);
+    let budget = Budget::new(MemoryLimit::Machine);
     let in_int8 = DeviceOptions {
         weights: WeightFormat::Int8,
         ..options(MemoryLimit::Machine)
     };
-    let in_int8 = ModelPlan::of(&source("dev"), &in_int8, &machine).expect("a golden model");
-    let least = |plan: &ModelPlan| peaks(plan)[2];
+    let in_int8 = ModelPlan::of(&source("dev"), &in_int8, &budget).expect("a golden model");
+    let least = |plan: &ModelPlan| peaks(plan, &plan.work)[2];
     let (in_int8, exact) = (least(&in_int8), least(&plan("dev")));
     assert!(in_int8 + 100 < exact, "{in_int8}, {exact}");
     let engine = host(limit(exact.midpoint(in_int8))).engine(source("dev"));

@@ -28,6 +28,13 @@ pub(super) struct Pair {
     up_bias: Option<String>,
 }
 
+impl Pair {
+    /// Columns that it takes in a layer of the model: its rank, and one for a bias.
+    pub fn columns(&self) -> usize {
+        self.rank + usize::from(self.up_bias.is_some())
+    }
+}
+
 /// The names of what belongs together, as found.
 #[derive(Default)]
 struct Found {

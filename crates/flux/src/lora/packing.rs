@@ -2,7 +2,7 @@
 //! matrices, and one pair that means several layers is cut by its rows.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     sync::Arc,
 };
 
@@ -63,6 +63,20 @@ pub(super) fn pack(
     Ok(packed)
 }
 
+/// [`Packed::bytes`] of a file, by its headers.
+///
+/// # Errors
+/// See [`Error`].
+pub(super) fn measure(weights: Weights, targets: &Targets) -> Result<usize, Error> {
+    let pairs = File::new(weights).pairs(targets)?;
+    let read = ReadPairs::of(&pairs);
+    let transformer = targets.transformer.iter();
+    let transformer = transformer.map(|target| read.bytes(Component::Transformer, target));
+    let clip = targets.clip.iter();
+    let clip = clip.map(|target| read.bytes(Component::Clip, target));
+    Ok(transformer.chain(clip).sum())
+}
+
 /// Pairs, read when they are first needed and forgotten after the last layer that they mean: a file is
 /// never in memory as a whole.
 struct ReadPairs<'a> {
@@ -94,6 +108,19 @@ impl<'a> ReadPairs<'a> {
             read: BTreeMap::new(),
             waiting: pairs.iter().map(|pair| pair.meaning.layers.len()).collect(),
         }
+    }
+
+    /// What the matrices for a layer of the model take.
+    fn bytes(&self, component: Component, target: &Target) -> usize {
+        let places = target.names.iter();
+        let indices = places.filter_map(|name| self.places.get(&(component, name.as_str())));
+        let indices: BTreeSet<usize> = indices.map(|(index, _)| *index).collect();
+        let rank: usize = indices
+            .iter()
+            .map(|&index| self.pairs[index].columns())
+            .sum();
+        let output = target.width.output * target.names.len();
+        size_of::<f32>() * rank * (target.width.input + output)
     }
 
     /// All that is there for a layer of the model.
@@ -186,8 +213,8 @@ impl Joined {
 }
 
 impl Block<'_> {
-    /// Columns that it takes: its rank, and one for a bias.
+    /// Columns that it takes.
     fn columns(&self) -> usize {
-        self.pair.rank + usize::from(self.matrices.up_bias.is_some())
+        self.pair.columns()
     }
 }

@@ -5,12 +5,15 @@
 //!
 //! ```text
 //! text     tokens × max(3 d_model + 2 d_ff, 2 d_model + 6 inner)        a block of T5
+//! encode   pixels × (c₁ + 2 c₀ + 2 × 3)                                 the VAE's outermost level, c₀ and c₁ channels
 //! denoise  tokens × 12 hidden                                           a single-stream block, its input and output
-//!          + steps × (12 double + 3 single + 2) × hidden                the modulation of all steps
-//! picture  pixels × (c₁ + 2 c₀ + 2 × 3)                                 the VAE's outermost level, c₀ and c₁ channels
+//!          + prompts × steps × (12 double + 3 single + 2) × hidden      the modulation of all steps
+//! picture  pixels × (c₁ + 2 c₀ + 2 × 3)                                 as above; then the pictures that are done
 //! ```
 //!
-//! `tokens` of the second line are those of picture, reference and text. Buffers of the workspace are up to
+//! `text` is for each prompt, `denoise` for each picture; input pictures of a number are encoded together,
+//! pictures decoded one by one. `tokens` of the third line are those of picture, references and text;
+//! `prompts` is 2 where there is one to steer away from, whose text is kept, too. Buffers of the workspace are up to
 //! a quarter larger than what is asked for: [`ROUNDING`] stands for that. Measured peaks lie between half
 //! of what the formula says and the whole of it (`crates/flux/tests/residency.rs`).
 
@@ -20,27 +23,11 @@ use tintype_words::Bytes;
 
 use crate::config::{T5Config, TransformerConfig, VaeConfig};
 use crate::latents::PATCH;
-use crate::size::Size;
 
-use super::Residency;
+use super::{Residency, Work};
 
 /// Buffers come in sizes at most this much larger than asked for.
 const ROUNDING: f64 = 1.25;
-
-/// What decides how much a request takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Work {
-    /// Pixels of the picture.
-    pub size: Size,
-    /// Pictures at once.
-    pub batch: usize,
-    /// Denoising steps.
-    pub steps: usize,
-    /// T5 tokens of a prompt.
-    pub text_tokens: usize,
-    /// Whether there is a reference, which has as many tokens as the picture.
-    pub with_reference: bool,
-}
 
 /// A model's widths, as far as they decide about memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,28 +57,31 @@ impl Geometry {
         } = self.t5;
         let inner = d_kv * num_heads;
         let widest = (3 * d_model + 2 * d_ff).max(2 * d_model + 6 * inner);
-        work.batch * work.text_tokens * widest
+        work.prompts * work.text_tokens * widest
     }
 
     /// A single-stream block, and the modulation of all steps.
     fn denoise_values(&self, work: &Work) -> usize {
         let hidden = self.transformer.hidden_size();
         let token_pixels = self.vae.downscale() * PATCH;
-        let pixels = work.size.area() as usize;
-        let picture = pixels.div_ceil(token_pixels * token_pixels);
-        let pictures = if work.with_reference { 2 } else { 1 };
-        let tokens = pictures * picture + work.text_tokens;
+        let pixels = (work.size.area() + work.reference_pixels) as usize;
+        let tokens = pixels.div_ceil(token_pixels * token_pixels) + work.text_tokens;
         let modulations =
             12 * self.transformer.num_layers + 3 * self.transformer.num_single_layers + 2;
-        work.batch * hidden * (12 * tokens + work.steps * modulations)
+        let steered = if work.guided {
+            work.text_tokens + work.steps * modulations
+        } else {
+            0
+        };
+        work.batch * hidden * (12 * tokens + work.steps * modulations + steered)
     }
 
     /// The VAE's outermost level.
-    fn picture_values(&self, work: &Work) -> usize {
+    fn picture_values(&self, pixels: usize) -> usize {
         let channels = &self.vae.block_out_channels;
         let outer = channels[0];
         let next = channels.get(1).copied().unwrap_or(outer);
-        work.batch * work.size.area() as usize * (next + 2 * outer + 2 * self.vae.out_channels)
+        pixels * (next + 2 * outer + 2 * self.vae.out_channels)
     }
 }
 
@@ -127,27 +117,27 @@ impl Footprint {
 
     /// What a request takes besides, at most.
     pub fn work_bytes(&self, work: &Work) -> u64 {
-        let [text, denoise, picture] = self.stages(work);
-        text.max(denoise).max(picture)
+        self.stages(work).into_iter().max().unwrap_or_default()
     }
 
     /// Weights and work together, at the moment when they are most.
     pub fn peak_bytes(&self, residency: Residency, work: &Work) -> u64 {
-        let [text, denoise, picture] = self.stages(work);
+        let [text, encode, denoise, picture] = self.stages(work);
         let beside = |weights: u64| match residency {
             Residency::Resident => self.weights_bytes(residency),
             Residency::TextApart => weights + self.vae_bytes,
             Residency::OneByOne => weights,
         };
-        // The transformer waits while the VAE decodes, unless each stands alone.
-        let decoding = match residency {
+        // The transformer waits while the VAE works, unless each stands alone.
+        let with_vae = match residency {
             Residency::OneByOne => self.vae_bytes,
             Residency::Resident | Residency::TextApart => beside(self.transformer_bytes),
         };
         let stages = [
             beside(self.text_bytes) + text,
+            with_vae + encode,
             beside(self.transformer_bytes) + denoise,
-            decoding + picture,
+            with_vae + picture,
         ];
         stages.into_iter().max().unwrap_or_default()
     }
@@ -159,16 +149,32 @@ impl Footprint {
             .find(|residency| self.peak_bytes(*residency, work) <= limit_bytes)
     }
 
-    /// Text, denoising and the picture.
-    fn stages(&self, work: &Work) -> [u64; 3] {
+    /// The bound on the VAE's pictures with which the request would take no more than a limit, however
+    /// the model is held; `None` if there is none.
+    pub fn vae_bound_within(&self, limit_bytes: u64, work: &Work) -> Option<u64> {
+        let strictest = Self {
+            vae_memory_bytes: Some(0),
+            ..self.clone()
+        };
+        let fits = strictest.residency_within(limit_bytes, work).is_some();
+        fits.then(|| strictest.stages(work)[1].max(strictest.stages(work)[3]))
+    }
+
+    /// Text, what goes in, denoising and what comes out.
+    fn stages(&self, work: &Work) -> [u64; 4] {
         let bytes = |values: usize| (values as f64 * size_of::<f32>() as f64 * ROUNDING) as u64;
-        let picture = bytes(self.geometry.picture_values(work));
-        // The least that strips take is the level's input and output.
-        let bounded = self.vae_memory_bytes.map_or(picture, |bound| bound as u64);
+        let with_vae = |pixels: u64, pictures: usize| {
+            let picture = bytes(self.geometry.picture_values(pictures * pixels as usize));
+            // The least that strips take is the level's input and output.
+            let bounded = self.vae_memory_bytes.map_or(picture, |bound| bound as u64);
+            picture.min(bounded.max(picture / 2))
+        };
+        let done = work.batch as u64 * work.size.area() * self.geometry.vae.out_channels as u64;
         [
             bytes(self.geometry.text_values(work)),
+            with_vae(work.input_pixels, work.prompts),
             bytes(self.geometry.denoise_values(work)),
-            picture.min(bounded.max(picture / 2)),
+            with_vae(work.size.area(), 1) + done,
         ]
     }
 }

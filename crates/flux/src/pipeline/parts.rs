@@ -71,6 +71,8 @@ pub(super) struct TextEncoders {
 pub(super) struct Parts {
     files: ModelFiles,
     options: LoadOptions,
+    /// At the moment.
+    residency: Mutex<Residency>,
     device: Arc<dyn Device>,
     watch: Mutex<Option<LoadWatch>>,
     loads: AtomicU64,
@@ -83,6 +85,7 @@ impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts")
             .field("options", &self.options)
+            .field("residency", &self.residency())
             .field("text", &self.text.is_loaded())
             .field("transformer", &self.mmdit.is_loaded())
             .field("vae", &self.vae.is_loaded())
@@ -95,6 +98,7 @@ impl Parts {
     pub fn new(files: ModelFiles, options: LoadOptions, device: Arc<dyn Device>) -> Self {
         Self {
             files,
+            residency: Mutex::new(options.residency),
             options,
             device,
             watch: Mutex::default(),
@@ -109,13 +113,40 @@ impl Parts {
         self.options.precision
     }
 
-    /// Before anything is loaded.
-    pub fn hold(&mut self, residency: Residency) {
-        self.options.residency = residency;
+    /// Between two requests. What may no more be in memory goes at once; what may be there again comes when
+    /// it is needed.
+    pub fn hold(&self, residency: Residency) {
+        *lock(&self.residency) = residency;
+        match residency {
+            Residency::Resident => {}
+            Residency::TextApart => self.text.drop_it(),
+            Residency::OneByOne => self.keep_only(None),
+        }
     }
 
     pub fn residency(&self) -> Residency {
-        self.options.residency
+        *lock(&self.residency)
+    }
+
+    /// The weights in memory now, of all that the footprint counts.
+    pub fn held_bytes(&self, footprint: &Footprint) -> u64 {
+        let of = |loaded: bool, bytes: u64| if loaded { bytes } else { 0 };
+        of(self.text.is_loaded(), footprint.text_bytes)
+            + of(self.mmdit.is_loaded(), footprint.transformer_bytes)
+            + of(self.vae.is_loaded(), footprint.vae_bytes)
+    }
+
+    /// Lets go of all components but one.
+    fn keep_only(&self, wanted: Option<Component>) {
+        if wanted != Some(Component::Text) {
+            self.text.drop_it();
+        }
+        if wanted != Some(Component::Transformer) {
+            self.mmdit.drop_it();
+        }
+        if wanted != Some(Component::Vae) {
+            self.vae.drop_it();
+        }
     }
 
     /// Components that were loaded so far, each time they were.
@@ -178,10 +209,7 @@ impl Parts {
         match self.residency() {
             Residency::Resident => {}
             Residency::TextApart => self.mmdit.drop_it(),
-            Residency::OneByOne => {
-                self.mmdit.drop_it();
-                self.vae.drop_it();
-            }
+            Residency::OneByOne => self.keep_only(Some(Component::Text)),
         }
         self.text.get(|| {
             let device = || self.device.clone();
@@ -204,8 +232,11 @@ impl Parts {
 
     /// The transformer.
     pub fn mmdit(&self) -> Result<Arc<Mmdit>, Error> {
-        if self.residency() == Residency::OneByOne {
-            self.vae.drop_it();
+        match self.residency() {
+            Residency::Resident => {}
+            // A request that failed in the middle of its prompts may have left them.
+            Residency::TextApart => self.text.drop_it(),
+            Residency::OneByOne => self.keep_only(Some(Component::Transformer)),
         }
         self.mmdit.get(|| {
             self.load_one("transformer", |config, weights| {
@@ -217,7 +248,7 @@ impl Parts {
     /// The VAE.
     pub fn vae(&self) -> Result<Arc<Vae>, Error> {
         if self.residency() == Residency::OneByOne {
-            self.mmdit.drop_it();
+            self.keep_only(Some(Component::Vae));
         }
         self.vae.get(|| {
             let vae = self.load_one("vae", |config, weights| {
@@ -240,6 +271,8 @@ impl Parts {
         component: &'static str,
         load: impl FnOnce(&str, Weights) -> Result<T, weights::Error>,
     ) -> Result<T, Error> {
+        // What earlier work left idle would stand beside the weights.
+        self.device.release_idle();
         let config = self.files.text(&format!("{component}/config.json"))?;
         let loaded = load(&config, self.weights(component)?);
         let loaded = loaded.map_err(|source| match source {
@@ -268,6 +301,14 @@ impl Parts {
         }
         Ok(weights)
     }
+}
+
+/// What is loaded and dropped as one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Component {
+    Text,
+    Transformer,
+    Vae,
 }
 
 /// A component that is in memory or not. A run that uses one keeps it until it is done with it.

@@ -155,7 +155,7 @@ impl Pipeline {
     }
 
     /// The sizes that the first references, the second ones … are brought to.
-    fn reference_sizes(&self, request: &Request) -> Result<Vec<Size>, Error> {
+    pub(super) fn reference_sizes(&self, request: &Request) -> Result<Vec<Size>, Error> {
         let size = |index| self.reference_size(request, index);
         (0..request.references_each()).map(size).collect()
     }
