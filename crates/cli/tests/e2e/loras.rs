@@ -126,7 +126,7 @@ async fn loras_that_cannot_be_had_are_said_and_leave_the_next_task_alone() {
     let client = server.client();
     let data = place.data().display().to_string();
     for (name, expected) in [
-        ("stile", "there is no LoRA stile; near it are style, "),
+        ("stile", "there is no LoRA stile; near it are style"),
         ("foreign", "the LoRA foreign cannot be applied to nano: "),
         ("broken", "the LoRA broken cannot be applied to nano: "),
     ] {
