@@ -2,8 +2,10 @@
 //! are checked afterwards.
 
 mod accounts;
+mod big_model;
 mod chaos;
 mod ledger;
+mod loading;
 mod migration;
 
 pub use ledger::{Accepted, Order};
