@@ -19,6 +19,7 @@ fn help_reads_as_published() {
         &["model", "verify"],
         &["model", "inspect"],
         &["upsample"],
+        &["nano", "explain"],
         &["project", "create"],
         &["project", "set"],
         &["project", "list"],

@@ -26,6 +26,7 @@ mod models;
 mod models_settings;
 mod moderation;
 mod moderation_command;
+mod nano_command;
 mod picture_classifier;
 mod picture_command;
 mod picture_file;
@@ -69,6 +70,9 @@ enum Command {
     ///
     /// [upsampling] in the configuration says who rewrites prompts.
     Upsample(upsample::UpsampleArguments),
+    /// See what the bundled model understands.
+    #[command(subcommand)]
+    Nano(nano_command::NanoCommand),
     /// Make and manage projects.
     #[command(subcommand)]
     Project(project::ProjectCommand),
@@ -103,6 +107,7 @@ fn main() -> ExitCode {
         Command::Edit(command) => command.run(),
         Command::Model(command) => command.run(),
         Command::Upsample(command) => command.run(),
+        Command::Nano(command) => command.run(),
         Command::Project(command) => command.run(),
         Command::Tidy(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
+import language
 import text
 import tokenizer_files
 import transformer
@@ -32,6 +33,16 @@ TINTYPE = {"name": "nano", "steps": STEPS, "guidance": 1.0, "true_cfg": 1.0, "na
            "max_sequence_length": tokenizer_files.T5_LENGTH}
 
 
+def spoken() -> dict:
+    """What the program knows of the language: names of everything, each with all the words for it (`tintype nano explain`)."""
+    same = lambda names: {name: [name] for name in names}
+    relations = {name: [name, *([f"to the {name}"] if name.endswith("of") else [])] for name in language.RELATIONS}
+    edits = {"recolour": ["make", "change", "turn"], "remove": ["remove", "delete", "erase"], "add": ["add"], "replace": ["replace"], "move": ["move"]}
+    return {"shapes": same(language.SHAPES), "colours": same(language.COLOURS), "backgrounds": same(language.BACKGROUNDS), "patterns": {},
+            "sizes": {"small": ["small", "smaller"], "medium": ["medium"], "large": ["large", "larger", "bigger"]}, "places": same(language.PLACES),
+            "relations": relations, "edits": edits, "things": {}, "scenery": {}, "unknown_words": "spelled"}
+
+
 def save(encoders: text.Encoders, autoencoder, flux, folder: Path = MODEL) -> None:
     """Saves beside `folder` first, then moves file by file, so that a reader never meets half a file."""
     fresh = WORK / "export"
@@ -45,6 +56,7 @@ def save(encoders: text.Encoders, autoencoder, flux, folder: Path = MODEL) -> No
     tokenizer_files.save(fresh)
     (fresh / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")
     (fresh / "tintype.json").write_text(json.dumps(TINTYPE, indent=2) + "\n")
+    (fresh / "language.json").write_text(json.dumps(spoken(), indent=1) + "\n")
     for source in sorted(fresh.rglob("*")):
         if source.is_file():
             target = folder / source.relative_to(fresh)

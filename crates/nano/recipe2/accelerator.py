@@ -20,6 +20,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from paths import WORK
+import decoder
 import diffusion
 import export
 import flux
@@ -310,7 +311,7 @@ def main() -> None:
     todo = [name for name in options.stages if options.again or not finished(name, steps[name])]
     for name in todo:
         {"vae": train_vae, "text": train_text, "diffusion": train_diffusion}[name](options.minutes * SHARES[name] / sum(SHARES[n] for n in todo), options.scale)
-    export.save(text.load(), vae.load(), diffusion.load())
+    export.save(text.load(), decoder.load(), diffusion.load())
 
 
 if __name__ == "__main__":

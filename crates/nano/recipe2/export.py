@@ -12,6 +12,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from paths import MODEL, WORK
 import captions
+import spoken
 import text
 import tokenizer_files
 
@@ -43,6 +44,7 @@ def save(encoders: text.Encoders, autoencoder, transformer, folder: Path = MODEL
     tokenizer_files.save(fresh)
     (fresh / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")
     (fresh / "tintype.json").write_text(json.dumps(TINTYPE, indent=2) + "\n")
+    (fresh / "language.json").write_text(json.dumps(spoken.language(), indent=1) + "\n")
     for source in sorted(fresh.rglob("*")):
         if source.is_file():
             target = folder / source.relative_to(fresh)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import os
 import subprocess
 import sys
 from ctypes import POINTER, Structure, c_int, c_int64, c_void_p
@@ -53,7 +54,7 @@ def kernels():
     stamp = hashlib.sha256(SOURCE.read_bytes() + " ".join(COMPILER).encode()).hexdigest()[:16]
     built = WORK / f"fused.{stamp}.so"
     if not built.exists():
-        fresh = built.with_suffix(f".{id(built)}.new")
+        fresh = built.with_suffix(f".{os.getpid()}.new")
         try:
             subprocess.run([*COMPILER, "-o", fresh, SOURCE], check=True)
         except (OSError, subprocess.CalledProcessError) as error:

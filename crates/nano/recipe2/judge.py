@@ -162,10 +162,11 @@ def exported(folder=MODEL):
 
 def checkpoints():
     """The same of the last checkpoints."""
+    import decoder
     import diffusion
     import text
 
-    return text.load(), vae.load(), diffusion.load()
+    return text.load(), decoder.load(), diffusion.load()
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from paths import RECIPE
+import decoder
 import text
 import vae
 
 FOLDER = RECIPE / "kept"
-STAGES = {"vae": (vae.CHECKPOINT, vae.STEPS), "text": (text.CHECKPOINT, text.STEPS)}
+STAGES = {"vae": (vae.CHECKPOINT, vae.STEPS), "text": (text.CHECKPOINT, text.STEPS), "decoder": (decoder.CHECKPOINT, decoder.STEPS)}
 
 
 def finished(name: str) -> bool:

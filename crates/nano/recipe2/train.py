@@ -1,6 +1,6 @@
 """Trains every stage, exports and judges: `python crates/nano/recipe2/train.py`, again after any interruption.
 
-Each stage goes on from its last checkpoint in work/nano2/ (vae.pt, text.pt, diffusion.pt) and does nothing where it
+Each stage goes on from its last checkpoint in work/nano2/ (vae.pt, text.pt, diffusion.pt, decoder.pt) and does nothing where it
 is finished; finished stages that the repository keeps (kept.py) are taken from there. `--export` only exports the last checkpoints. Remove work/nano2/ to begin anew.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import json
 
 from paths import FIGURES, WORK
+import decoder
 import diffusion
 import export
 import judge
@@ -30,7 +31,9 @@ def main() -> None:
             if not kept.finished(name):
                 stage.train()
         diffusion.train()
-    export.save(text.load(), vae.load(), diffusion.load())
+        if not kept.finished("decoder"):
+            decoder.train()
+    export.save(text.load(), decoder.load(), diffusion.load())
     if options.count:
         found = judge.figures(judge.exported, options.count)
         print(json.dumps(found, indent=2))

@@ -2,8 +2,9 @@
 //! service, for testing and for CI. It speaks a small language of shapes, colours and places.
 //!
 //! This crate holds the files, not the arithmetic: `tintype-flux` opens them like any model. How
-//! they were trained stands in `recipe/`. [`upsample`] speaks its language.
+//! they were trained stands in `recipe/`. [`upsample`] and [`explain`] speak its language.
 
+pub mod explain;
 mod upsample;
 
 use tintype_flux::pipeline::ModelFiles;

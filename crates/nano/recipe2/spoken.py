@@ -1,0 +1,73 @@
+"""What the program knows of the language: the words with their meanings, written into the exported folder as language.json.
+
+    python crates/nano/recipe2/spoken.py    # the files that the program's tests read
+
+`tintype nano explain` reads a text by these tables alone. The tests' sentences are the recipe's own, each with what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+
+from paths import NANO
+from captions import random_request
+from edits import random_edit
+from words import (COLOUR_WORDS, GROUND_WORDS, PATTERN_WORDS, PLACE_OF_CELL, PLACE_WORDS, PLURALS, SCENERY, SHAPE_WORDS, SIZE_WORDS,
+                   THINGS, TINY)
+
+GOLDEN = NANO / "src" / "explain" / "golden"
+COUNT = 150
+
+
+def language() -> dict:
+    """Names of everything, each with all the words for it."""
+    relations = {"left of": ["left of", "to the left of"], "right of": ["right of", "to the right of"], "above": ["above", "over"],
+                 "below": ["below", "under", "beneath"], "between": ["between"], "inside": ["inside"], "on top of": ["on top of"]}
+    edits = {"recolour": ["make", "change", "turn", "color", "recolor", "paint"], "remove": ["remove", "delete", "erase", "take away"],
+             "add": ["add", "put", "draw", "place"], "replace": ["replace", "swap"], "move": ["move", "shift"], "resize": ["shrink", "enlarge"], "background": ["set"]}
+    unique = lambda table: {name: list(dict.fromkeys(words)) for name, words in table.items()}
+    return {
+        "shapes": {shape: [*words, *(w for w in (PLURALS[shape],))] for shape, words in SHAPE_WORDS.items()}, "colours": unique(COLOUR_WORDS),
+        "backgrounds": unique(GROUND_WORDS), "patterns": {"plain": ["plain", "solid"], **PATTERN_WORDS} | {
+            "striped": [*PATTERN_WORDS["striped"], "stripes"], "dotted": [*PATTERN_WORDS["dotted"], "polka", "dots"]},
+        "sizes": {"small": [*SIZE_WORDS["small"], "smaller"], "medium": list(SIZE_WORDS["medium"]), "large": [*SIZE_WORDS["large"], "larger", "bigger"]},
+        "places": unique(PLACE_WORDS), "relations": relations, "edits": edits,
+        "things": {word: f"{colour} {shape}" for word, (shape, colour) in THINGS.items()},
+        "scenery": {word: f"{pattern} {name}" for word, (name, pattern) in SCENERY.items()},
+        "unknown_words": "skipped",
+    }
+
+
+def said(o, free, index: int) -> dict:
+    """What is certain about an object whatever way it is said."""
+    return {"shape": None if ("shape", index) in free else o.shape, "colour": None if ("colour", index) in free else o.colour,
+            "size": o.size if o.size in ("small", "large") else None, "outline": o.outline}
+
+
+def picture(rng: random.Random) -> dict:
+    while True:
+        request = random_request(rng, loose=0)
+        scene, free = request.scene, request.free
+        objects = scene.objects[:1] if scene.layout == "same" else scene.objects
+        # Sizes of what is inside or on top of something are a matter of rule.
+        grouped = any(a.cell == b.cell for i, a in enumerate(objects) for b in objects[i + 1:])
+        facts = [said(o, free, i) | ({"size": None} if o.size == TINY or grouped else {}) for i, o in enumerate(objects)]
+        ground = None if "background" in free else [scene.background, scene.pattern]
+        return {"text": request.text, "objects": facts, "background": ground}
+
+
+def instruction(rng: random.Random) -> dict:
+    while True:
+        edit = random_edit(rng)
+        if edit.kind == "keep":
+            continue
+        places = [PLACE_OF_CELL[o.cell] if kind in ("add", "move") else None for kind, a, b in edit.changes for o in (*(set(b.objects) - set(a.objects)), None)[:1] if o or kind in ("background", "remove")]
+        return {"text": edit.instruction, "kinds": [kind for kind, _, _ in edit.changes], "places": places}
+
+
+if __name__ == "__main__":
+    rng = random.Random(7)
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    found = {"language": language(), "pictures": [picture(rng) for _ in range(COUNT)], "edits": [instruction(rng) for _ in range(COUNT)]}
+    (GOLDEN / "next.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,171 @@
+//! What the recipe says is what is understood, in the shipped language and in the next version's.
+
+use serde::Deserialize;
+
+use super::*;
+
+/// The next version's language with sentences of its recipe; recipe2/spoken.py writes it.
+const NEXT: &str = include_str!("golden/next.json");
+
+#[derive(Deserialize)]
+struct Golden {
+    language: Language,
+    pictures: Vec<Picture>,
+    edits: Vec<Instruction>,
+}
+
+#[derive(Deserialize)]
+struct Picture {
+    text: String,
+    objects: Vec<Facts>,
+    /// Its name and its pattern.
+    background: Option<(String, String)>,
+}
+
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Facts {
+    shape: Option<String>,
+    colour: Option<String>,
+    size: Option<String>,
+    outline: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Instruction {
+    text: String,
+    kinds: Vec<String>,
+    places: Vec<Option<String>>,
+}
+
+fn next() -> Golden {
+    serde_json::from_str(NEXT).expect("golden file")
+}
+
+/// A thing's usual colour counts where no other is said: `a moon` is a yellow one.
+fn facts(language: &Language, expected: &Facts, found: &Object) -> Facts {
+    let usual = expected
+        .shape
+        .as_ref()
+        .and_then(|shape| language.things.get(shape));
+    let usual = usual.and_then(|usual| Some(usual.split_once(' ')?.0.to_owned()));
+    let colour = found
+        .colour
+        .clone()
+        .or_else(|| usual.filter(|_| expected.colour.is_some()));
+    let sized = expected.size.is_some();
+    Facts {
+        shape: found.shape.clone(),
+        colour,
+        size: found.size.clone().filter(|_| sized),
+        outline: found.outline.clone(),
+    }
+}
+
+fn agrees(language: &Language, picture: &Picture, found: &Explanation) -> bool {
+    let mut left = found.objects.clone();
+    let all_there = picture.objects.iter().all(|expected| {
+        let place = left
+            .iter()
+            .position(|object| facts(language, expected, object) == *expected);
+        place.map(|place| left.remove(place)).is_some()
+    });
+    let ground = picture.background.as_ref().map(|(name, pattern)| {
+        if pattern == "plain" {
+            name.clone()
+        } else {
+            format!("{pattern} {name}")
+        }
+    });
+    all_there && left.is_empty() && ground == found.background
+}
+
+#[test]
+fn sentences_of_the_next_recipe_are_understood() {
+    let golden = next();
+    let wrong: Vec<_> = golden
+        .pictures
+        .iter()
+        .filter_map(|picture| {
+            let found = Reader::new(&golden.language, &words_of(&picture.text)).picture();
+            let right = agrees(&golden.language, picture, &found);
+            (!right).then(|| format!("{}\n{found}", picture.text))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn instructions_of_the_next_recipe_are_understood() {
+    let golden = next();
+    let wrong: Vec<_> = golden
+        .edits
+        .iter()
+        .filter_map(|edit| {
+            let found = Reader::new(&golden.language, &words_of(&edit.text)).instruction();
+            let kinds: Vec<_> = found.changes.iter().map(|change| change.kind).collect();
+            let places: Vec<_> = found.changes.iter().map(place_of).collect();
+            let right = kinds == edit.kinds && places == edit.places;
+            (!right).then(|| format!("{}\n{found}", edit.text))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn place_of(change: &Change) -> Option<String> {
+    match change.kind {
+        "add" => change.object.as_ref()?.place.clone(),
+        "move" => change.to.clone(),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_shipped_language_reads_as_published() {
+    let prompts = [
+        "A large red circle left of a blue square, on a navy background.",
+        "a yellow star at the top right and a small blue circle in the bottom on black",
+        "a red dog in the rain, 8k",
+        "naïve 漢字 🙂",
+        "",
+    ];
+    let edits = [
+        "make the red circle green",
+        "replace the circle with a heart",
+        "move the circle to the top left and change the background to mint",
+        "add a small yellow star in the bottom right",
+        "put sunglasses on the man",
+    ];
+    let shown: Vec<_> = prompts
+        .iter()
+        .map(|text| format!("{text}\n{}", explain(text)))
+        .chain(
+            edits
+                .iter()
+                .map(|text| format!("{text}\n{}", explain_edit(text))),
+        )
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn any_text_is_explained_and_no_word_of_it_is_lost_twice() {
+    for text in [
+        "red red red",
+        "on a",
+        "with a black",
+        "the background",
+        ", , ,",
+        "make",
+        "to the",
+    ] {
+        let found = explain(text);
+        let words = words_of(text).len();
+        assert!(found.ignored.len() <= words, "{text}: {found}");
+        assert!(explain_edit(text).changes.is_empty(), "{text}");
+    }
+    assert_eq!(
+        explain(&"dog ".repeat(1000)).ignored.len(),
+        MOST_WORDS,
+        "a long text is cut"
+    );
+}
