@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTokenizer, T5Tokenizer
 
 import loras
+import full_size
 import names
 import runs
 import stored_weights
@@ -156,4 +157,5 @@ PARTS = {
     "packing": write_packing,
     "lora": loras.write_loras,
     "names": names.write,
+    "full_size": full_size.write,
 }

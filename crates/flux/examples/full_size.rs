@@ -4,12 +4,15 @@
 //! cargo run --release -p tintype-flux --example full_size -- make work/flux Q4_0 Q8_0
 //! cargo run --release -p tintype-flux --example full_size -- draw work/flux 12
 //! cargo run --release -p tintype-flux --example full_size -- draw work/flux 24 int8
+//! cargo run --release -p tintype-flux --example full_size -- make work/flux F8_E4M3 F8_E4M3 holes
 //! ```
 //!
 //! The first line writes a model of 19 double-stream and 38 single-stream blocks, T5-XXL, CLIP-L and the
-//! VAE, its transformer and T5 in the given encodings (`BF16`, `F8_E4M3`, `Q8_0`, `Q4_0`, `Q4_K`). The
-//! others hold it within so many gigabytes, as the program would, draw 256 × 256 pixels in one step, and
-//! say what was planned and what the process took at most. Peaks are Linux's `VmHWM`.
+//! VAE, its transformer and T5 in the given encodings (`BF16`, `F8_E4M3`, `Q8_0`, `Q4_0`, `Q4_K`). The next
+//! two hold a folder's model, of whatever kind, within so many gigabytes, as the program would, draw
+//! 256 × 256 pixels in one step, and say what was planned and what the process took at most. Peaks are
+//! Linux's `VmHWM`. The last one leaves transformer and T5 without values: the memory is the same, as
+//! none of these encodings is kept in fewer bytes for its zeros, and no disk is filled or waited for.
 
 use std::{
     error::Error,
@@ -62,12 +65,24 @@ fn main() -> Fallible<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["make", folder, transformer, t5] => {
-            make(Path::new(folder), encoding(transformer)?, encoding(t5)?)
-        }
+        ["make", folder, transformer, t5] => make(
+            Path::new(folder),
+            encoding(transformer)?,
+            encoding(t5)?,
+            Fill::Random,
+        ),
+        ["make", folder, transformer, t5, "holes"] => make(
+            Path::new(folder),
+            encoding(transformer)?,
+            encoding(t5)?,
+            Fill::Holes,
+        ),
         ["draw", folder, gigabytes] => draw(Path::new(folder), gigabytes.parse()?, "exact"),
         ["draw", folder, gigabytes, format] => draw(Path::new(folder), gigabytes.parse()?, format),
-        _ => Err("make FOLDER ENCODING ENCODING_OF_T5, or draw FOLDER GIGABYTES [WEIGHTS]".into()),
+        _ => Err(
+            "make FOLDER ENCODING ENCODING_OF_T5 [holes], or draw FOLDER GIGABYTES [WEIGHTS]"
+                .into(),
+        ),
     }
 }
 
@@ -82,7 +97,7 @@ fn draw(folder: &Path, gigabytes: f64, format: &str) -> Fallible<()> {
         ..CpuOptions::default()
     })?);
     let limit = (gigabytes * f64::from(1 << 30)) as u64 - RESERVE_BYTES;
-    let files = ModelFiles::Directory(folder.to_owned());
+    let files = ModelFiles::open(folder)?;
     let pipeline = Pipeline::prepare(&LoadOptions::default(), &files, device.clone())?;
     let footprint = pipeline.footprint()?;
     let work = Work {
@@ -173,7 +188,15 @@ fn peak() -> String {
     )
 }
 
-fn make(folder: &Path, transformer: Encoding, t5: Encoding) -> Fallible<()> {
+/// What is written for the values.
+#[derive(Clone, Copy)]
+enum Fill {
+    Random,
+    /// Nothing: the file system gives zeros, and the files take no room.
+    Holes,
+}
+
+fn make(folder: &Path, transformer: Encoding, t5: Encoding, fill: Fill) -> Fallible<()> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dev/model");
     for part in ["tokenizer", "tokenizer_2", "scheduler"] {
         fs::create_dir_all(folder.join(part))?;
@@ -203,28 +226,28 @@ fn make(folder: &Path, transformer: Encoding, t5: Encoding) -> Fallible<()> {
     });
     let mmdit = json!({ "_class_name": "FluxTransformer2DModel", "guidance_embeds": true });
     let d = || device.clone();
-    component(&folder.join("vae"), &vae, Encoding::Bf16, |c, w| {
+    let small = (Encoding::Bf16, Fill::Random);
+    component(&folder.join("vae"), &vae, small, |c, w| {
         Vae::load(c, w, d()).map(drop)
     })?;
-    component(
-        &folder.join("text_encoder"),
-        &clip,
-        Encoding::Bf16,
-        |c, w| ClipTextEncoder::load(c, w, d()).map(drop),
-    )?;
-    component(&folder.join("text_encoder_2"), &t5_config, t5, |c, w| {
+    component(&folder.join("text_encoder"), &clip, small, |c, w| {
+        ClipTextEncoder::load(c, w, d()).map(drop)
+    })?;
+    let place = folder.join("text_encoder_2");
+    component(&place, &t5_config, (t5, fill), |c, w| {
         T5Encoder::load(c, w, d()).map(drop)
     })?;
-    component(&folder.join("transformer"), &mmdit, transformer, |c, w| {
+    let place = folder.join("transformer");
+    component(&place, &mmdit, (transformer, fill), |c, w| {
         Mmdit::load(c, w, d()).map(drop)
     })
 }
 
-/// Writes a component: the configuration, and random values for every tensor that the model asks for.
+/// Writes a component: the configuration, and values for every tensor that the model asks for.
 fn component(
     folder: &Path,
     config: &Value,
-    encoding: Encoding,
+    (encoding, fill): (Encoding, Fill),
     load: impl FnOnce(&str, Weights) -> Result<(), weights::Error>,
 ) -> Fallible<()> {
     fs::create_dir_all(folder)?;
@@ -255,13 +278,19 @@ fn component(
     let mut file = BufWriter::new(File::create(&path)?);
     file.write_all(&header)?;
     let mut values = Values::new();
+    let mut end = header.len();
     for entry in &entries {
-        values.write(&mut file, entry)?;
-        if blocks {
-            file.write_all(&vec![0; entry.bytes().next_multiple_of(32) - entry.bytes()])?;
+        let bytes = match blocks {
+            true => entry.bytes().next_multiple_of(32),
+            false => entry.bytes(),
+        };
+        end += bytes;
+        if let Fill::Random = fill {
+            values.write(&mut file, entry)?;
+            file.write_all(&vec![0; bytes - entry.bytes()])?;
         }
     }
-    file.flush()?;
+    file.into_inner()?.set_len(end as u64)?;
     println!(
         "{} MB in {}",
         fs::metadata(&path)?.len() / 1_000_000,

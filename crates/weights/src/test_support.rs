@@ -24,8 +24,25 @@ pub enum GgufValue {
 /// A tensor of a file: its name, its shape as PyTorch has it, its type and its bytes.
 pub type GgufTensor<'a> = (&'a str, &'a [usize], Encoding, &'a [u8]);
 
+/// The same without its bytes: how many there are.
+pub type GgufShape<'a> = (&'a str, &'a [usize], Encoding, usize);
+
 /// A GGUF file of version 3, aligned to 32 bytes.
 pub fn gguf(keys: &[(&str, GgufValue)], tensors: &[GgufTensor<'_>]) -> Vec<u8> {
+    let shapes: Vec<GgufShape<'_>> = tensors
+        .iter()
+        .map(|(name, shape, encoding, bytes)| (*name, *shape, *encoding, bytes.len()))
+        .collect();
+    let mut file = gguf_header(keys, &shapes);
+    for (_, _, _, bytes) in tensors {
+        file.resize(file.len().next_multiple_of(32), 0);
+        file.extend_from_slice(bytes);
+    }
+    file
+}
+
+/// All of such a file before its first tensor's bytes; each tensor begins at a multiple of 32 bytes.
+pub fn gguf_header(keys: &[(&str, GgufValue)], tensors: &[GgufShape<'_>]) -> Vec<u8> {
     let mut file = b"GGUF".to_vec();
     file.extend(3_u32.to_le_bytes());
     file.extend((tensors.len() as u64).to_le_bytes());
@@ -35,18 +52,17 @@ pub fn gguf(keys: &[(&str, GgufValue)], tensors: &[GgufTensor<'_>]) -> Vec<u8> {
         put_value(&mut file, value);
     }
     let mut offset = 0_u64;
-    for (name, shape, encoding, bytes) in tensors {
+    for (name, shape, encoding, size_bytes) in tensors {
         put_text(&mut file, name);
         file.extend((shape.len() as u32).to_le_bytes());
         let sizes = shape.iter().rev().map(|&size| size as u64);
         file.extend(sizes.flat_map(u64::to_le_bytes));
         file.extend(number(*encoding).to_le_bytes());
         file.extend(offset.to_le_bytes());
-        offset = (offset + bytes.len() as u64).next_multiple_of(32);
+        offset = (offset + *size_bytes as u64).next_multiple_of(32);
     }
-    for (_, _, _, bytes) in tensors {
+    if !tensors.is_empty() {
         file.resize(file.len().next_multiple_of(32), 0);
-        file.extend_from_slice(bytes);
     }
     file
 }

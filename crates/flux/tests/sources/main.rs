@@ -4,9 +4,13 @@
 mod blocks;
 mod eight_bits;
 mod failures;
+mod full_size;
+mod full_size_files;
 mod gguf;
 mod inspection;
 mod maker;
 mod names;
+mod noting;
 mod pictures;
 mod scene;
+mod sparse;

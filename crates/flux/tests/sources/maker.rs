@@ -143,7 +143,11 @@ impl Move {
 
 /// A transformer in its makers' names.
 pub fn original_transformer(folder: &Path) -> Tensors {
-    let tensors = Tensors::of_folder(folder);
+    original_transformer_of(Tensors::of_folder(folder))
+}
+
+/// The same of tensors in diffusers' names. Bytes may be anything that every row has as much of.
+pub fn original_transformer_of(tensors: Tensors) -> Tensors {
     let (double, single) = (
         tensors.count("transformer_blocks."),
         tensors.count("single_transformer_blocks."),
@@ -248,7 +252,11 @@ pub fn original_transformer(folder: &Path) -> Tensors {
 
 /// An autoencoder in its makers' names.
 pub fn original_vae(folder: &Path) -> Tensors {
-    let tensors = Tensors::of_folder(folder);
+    original_vae_of(Tensors::of_folder(folder))
+}
+
+/// The same of tensors in diffusers' names. Bytes may be anything that every row has as much of.
+pub fn original_vae_of(tensors: Tensors) -> Tensors {
     let levels = tensors.count("encoder.down_blocks.");
     let mut m = Move::new(tensors);
     for (side, theirs, ours) in [
@@ -332,7 +340,11 @@ fn resnet(m: &mut Move, from: &str, to: &str) {
 
 /// T5's encoder in llama.cpp's names.
 pub fn llama_cpp_t5(folder: &Path) -> Tensors {
-    let tensors = Tensors::of_folder(folder);
+    llama_cpp_t5_of(Tensors::of_folder(folder))
+}
+
+/// The same of tensors in diffusers' names. Bytes may be anything that every row has as much of.
+pub fn llama_cpp_t5_of(tensors: Tensors) -> Tensors {
     let blocks = tensors.count("encoder.block.");
     let mut m = Move::new(tensors);
     m.one("shared.weight", "token_embd.weight");
