@@ -240,7 +240,7 @@ async fn a_model_that_does_not_fit_is_not_opened_if_another_engine_draws() {
     assert!(
         server
             .greeting
-            .contains("does not fit into memory: it needs"),
+            .contains("does not fit into memory: for a picture of 128×128 it needs"),
         "{}",
         server.greeting
     );
