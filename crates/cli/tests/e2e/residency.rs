@@ -101,7 +101,8 @@ async fn a_limit_below_any_model_says_what_it_needs() {
         .reason_of_failure(PRO, json!({ "prompt": "x", "seed": "1" }))
         .await;
     assert!(
-        reason.contains("the model nano does not fit into memory: for a picture of 128×128 it needs"),
+        reason
+            .contains("the model nano does not fit into memory: for a picture of 128×128 it needs"),
         "{reason}"
     );
 }
