@@ -139,6 +139,82 @@ fn what_a_model_takes_is_known_before_it_is_loaded() {
     }
 }
 
+/// A picture with something of everything in it.
+fn picture(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 128]))
+}
+
+/// Requests that take more than one plain picture does, each in a way of its own.
+fn larger_requests(case: &str) -> Vec<(&'static str, Request)> {
+    let plain = Request {
+        size: Size::new(160, 96),
+        max_sequence_length: Some(16),
+        ..request("a red circle")
+    };
+    let with = |change: &dyn Fn(&mut Request)| {
+        let mut request = plain.clone();
+        change(&mut request);
+        request
+    };
+    let mut found = vec![
+        ("three pictures", with(&|r| r.pictures_each = 3)),
+        (
+            "two prompts",
+            with(&|r| {
+                r.items
+                    .push(Request::new("a blue star", 7, r.size).items.remove(0))
+            }),
+        ),
+        (
+            "a negative prompt",
+            with(&|r| r.negative_prompt = Some("a blue square".to_owned())),
+        ),
+    ];
+    if case == "kontext" {
+        let reference = |count| {
+            with(&move |r: &mut Request| {
+                r.resize_reference = false;
+                r.items[0].references = vec![picture(160, 96); count];
+            })
+        };
+        found.push(("a reference", reference(1)));
+        found.push(("three references", reference(3)));
+    } else {
+        found.push((
+            "a picture to start from",
+            with(&|r| r.items[0].start = Some(picture(160, 96))),
+        ));
+    }
+    found
+}
+
+#[test]
+fn what_a_request_takes_is_known_before_it_runs() {
+    for case in ["dev", "kontext"] {
+        for (name, wanted) in larger_requests(case) {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+            let files = ModelFiles::Directory(folder.join(case).join("model"));
+            // A device of its own, so that the peak is this request's.
+            let device = Arc::new(CpuDevice::new(1));
+            let pipeline = Pipeline::open(&files, device.clone()).expect("a model");
+            let footprint = pipeline.footprint().expect("its headers");
+            let work = pipeline.work_of(&wanted).expect("it can be run");
+            draw(&pipeline, &wanted);
+            let measured = device.workspace().used_bytes_peak as u64;
+            let foretold = footprint.work_bytes(&work);
+            println!("{case}, {name}: {measured} of {foretold}");
+            assert!(
+                measured <= foretold,
+                "{case}, {name}: {measured}, {foretold}"
+            );
+            assert!(
+                3 * measured >= foretold,
+                "{case}, {name}: {measured}, {foretold}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_model_is_held_in_another_way_from_one_request_to_the_next() {
     let pipeline = open("dev", Residency::Resident);

@@ -6,7 +6,7 @@
 //! ```text
 //! text     tokens × max(3 d_model + 2 d_ff, 2 d_model + 6 inner)        a block of T5
 //! encode   pixels × (c₁ + 2 c₀ + 2 × 3)                                 the VAE's outermost level, c₀ and c₁ channels
-//! denoise  tokens × 12 hidden                                           a single-stream block, its input and output
+//! denoise  tokens × (12 hidden + 3 in)                                  a single-stream block, its input and output; latents
 //!          + prompts × steps × (12 double + 3 single + 2) × hidden      the modulation of all steps
 //! picture  pixels × (c₁ + 2 c₀ + 2 × 3)                                 as above; then the pictures that are done
 //! ```
@@ -73,7 +73,8 @@ impl Geometry {
         } else {
             0
         };
-        work.batch * hidden * (12 * tokens + work.steps * modulations + steered)
+        let latents = 3 * self.transformer.in_channels * tokens;
+        work.batch * (latents + hidden * (12 * tokens + work.steps * modulations + steered))
     }
 
     /// The VAE's outermost level.
