@@ -11,6 +11,10 @@ use crate::cpu::{
     tile::Tile,
 };
 
+/// [`Kernels::thin_f32`] or [`Kernels::thin_bf16`].
+type FloatProduct<T> =
+    unsafe fn(&Kernels, usize, usize, Source<f32>, Source<T>, Target, panels: usize);
+
 /// A chunk of some panels of B with the few rows that the tile has.
 pub fn strip(
     kernels: &Kernels,
@@ -27,7 +31,6 @@ pub fn strip(
         block,
     } = scratch;
     let stored = || b.range(chunk, panels.clone());
-    let stride = chunk.len() * kernels.columns;
     let (depth, count) = (chunk.len(), panels.len());
     let mut few = Few {
         kernels,
@@ -36,30 +39,14 @@ pub fn strip(
         block,
     };
     match b.stored() {
-        Stored::F32(values) => {
-            let start = values[stored()].as_ptr();
-            few.each(panels.clone(), |rows, c| {
-                let (b, a) = (
-                    Source { start, stride },
-                    rows_of(a, rows.start, rows.len(), depth),
-                );
-                let c = target(c, count * kernels.columns);
-                // SAFETY: `a` holds these rows, the slice these panels, the scratch these columns.
-                unsafe { kernels.thin_f32(rows.len(), depth, a, b, c, count) }
-            });
-        }
-        Stored::Bf16(values) => {
-            let start = values[stored()].as_ptr();
-            few.each(panels.clone(), |rows, c| {
-                let (b, a) = (
-                    Source { start, stride },
-                    rows_of(a, rows.start, rows.len(), depth),
-                );
-                let c = target(c, count * kernels.columns);
-                // SAFETY: as above.
-                unsafe { kernels.thin_bf16(rows.len(), depth, a, b, c, count) }
-            });
-        }
+        // SAFETY: these are the panels' values, and the kernel is made for them.
+        Stored::F32(values) => unsafe {
+            few.floats(panels.clone(), a, &values[stored()], Kernels::thin_f32);
+        },
+        // SAFETY: as above.
+        Stored::Bf16(values) => unsafe {
+            few.floats(panels.clone(), a, &values[stored()], Kernels::thin_bf16);
+        },
         Stored::Coded(coded) => {
             let mut panels = panels;
             while !panels.is_empty() {
@@ -129,14 +116,36 @@ impl Few<'_, '_> {
         }
         true
     }
-}
 
-/// The block as the kernels see it, its rows of `width` values.
-fn target(block: &mut [f32], width: usize) -> Target {
-    Target {
-        start: block.as_mut_ptr(),
-        stride: width,
-        accumulate: false,
+    /// The products of panels that lie one after the other in `values`.
+    ///
+    /// # Safety
+    /// `product` must keep to [`Kernels::thin_f32`]'s contract, for `values` of its kind.
+    unsafe fn floats<T: Copy>(
+        &mut self,
+        panels: Range<usize>,
+        a: &[f32],
+        values: &[T],
+        product: FloatProduct<T>,
+    ) {
+        let (kernels, depth, count) = (self.kernels, self.chunk.len(), panels.len());
+        let stride = depth * kernels.columns;
+        assert_eq!(values.len(), count * stride, "this is a bug");
+        let b = Source {
+            start: values.as_ptr(),
+            stride,
+        };
+        self.each(panels, |rows, c| {
+            let a = rows_of(a, rows.start, rows.len(), depth);
+            let c = Target {
+                start: c.as_mut_ptr(),
+                stride: count * kernels.columns,
+                accumulate: false,
+            };
+            // SAFETY: `a` holds these rows, `values` these panels (just checked), the block these columns;
+            // the rest is this function's contract.
+            unsafe { product(kernels, rows.len(), depth, a, b, c, count) }
+        });
     }
 }
 
@@ -166,15 +175,7 @@ fn coded_part(
     for (panel, target) in panels.clone().zip(decoded.chunks_exact_mut(stride)) {
         coded.widen(kernels, chunk, panel, target);
     }
-    let start = decoded.as_ptr();
-    few.each(panels, |rows, c| {
-        let (b, a) = (
-            Source { start, stride },
-            rows_of(a, rows.start, rows.len(), depth),
-        );
-        let c = target(c, count * kernels.columns);
-        // SAFETY: `a` holds these rows, the scratch for B these panels (`Scratch::new`), the block these
-        // columns.
-        unsafe { kernels.thin_f32(rows.len(), depth, a, b, c, count) }
-    });
+    let decoded = &decoded[..count * stride];
+    // SAFETY: these panels' values, just widened, and the kernel is made for them.
+    unsafe { few.floats(panels, a, decoded, Kernels::thin_f32) }
 }
