@@ -118,24 +118,34 @@ fn a_load_is_told_of_and_can_be_stopped_at_any_tensor() {
 /// the packed layers, work within a factor of two.
 #[test]
 fn what_a_model_takes_is_known_before_it_is_loaded() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for case in ["dev", "schnell", "kontext"] {
-        let files = ModelFiles::Directory(folder.join(case).join("model"));
-        let device = Arc::new(CpuDevice::new(1));
-        let pipeline = Pipeline::open(&files, device.clone()).expect("a model");
-        let footprint = pipeline.footprint().expect("its headers");
-        let size = Size::new(256, 192);
         let mut wanted = request("a red circle");
-        wanted.size = size;
+        wanted.size = Size::new(256, 192);
         wanted.max_sequence_length = Some(16);
-        let work = pipeline.work_of(&wanted).expect("it can be run");
-        draw(&pipeline, &wanted);
-        let (measured, foretold) = (
-            device.workspace().used_bytes_peak as u64,
-            footprint.work_bytes(&work),
-        );
+        let Room { measured, foretold } = room_of(case, &wanted);
         assert!(measured <= foretold, "{case}: {measured}, {foretold}");
         assert!(2 * measured >= foretold, "{case}: {measured}, {foretold}");
+    }
+}
+
+/// Bytes that a request takes beside the weights.
+struct Room {
+    measured: u64,
+    foretold: u64,
+}
+
+fn room_of(case: &str, wanted: &Request) -> Room {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let files = ModelFiles::Directory(folder.join(case).join("model"));
+    // A device of its own, so that the peak is this request's.
+    let device = Arc::new(CpuDevice::new(1));
+    let pipeline = Pipeline::open(&files, device.clone()).expect("a model");
+    let footprint = pipeline.footprint().expect("its headers");
+    let work = pipeline.work_of(wanted).expect("it can be run");
+    draw(&pipeline, wanted);
+    Room {
+        measured: device.workspace().used_bytes_peak as u64,
+        foretold: footprint.work_bytes(&work),
     }
 }
 
@@ -192,16 +202,7 @@ fn larger_requests(case: &str) -> Vec<(&'static str, Request)> {
 fn what_a_request_takes_is_known_before_it_runs() {
     for case in ["dev", "kontext"] {
         for (name, wanted) in larger_requests(case) {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-            let files = ModelFiles::Directory(folder.join(case).join("model"));
-            // A device of its own, so that the peak is this request's.
-            let device = Arc::new(CpuDevice::new(1));
-            let pipeline = Pipeline::open(&files, device.clone()).expect("a model");
-            let footprint = pipeline.footprint().expect("its headers");
-            let work = pipeline.work_of(&wanted).expect("it can be run");
-            draw(&pipeline, &wanted);
-            let measured = device.workspace().used_bytes_peak as u64;
-            let foretold = footprint.work_bytes(&work);
+            let Room { measured, foretold } = room_of(case, &wanted);
             println!("{case}, {name}: {measured} of {foretold}");
             assert!(
                 measured <= foretold,
