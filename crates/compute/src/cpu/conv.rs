@@ -38,7 +38,7 @@ pub(super) fn pack(
     geometry: ConvGeometry,
 ) -> Conv2d {
     let shape = weight.rank4();
-    let fits = device.weights == WeightFormat::Bf16 || weight::fits_bf16(weight);
+    let fits = device.weights == WeightFormat::Bf16 || StoredMatrix::of(weight).fits_bf16();
     let layer = match device.tiles {
         Some(unit) if fits => Layer::Tiles(unit, TileConv::new(device, weight, bias)),
         _ => Layer::Vectors(PackedConv::new(device, (weight, fits), bias, geometry)),

@@ -1,7 +1,7 @@
 //! A convolution's weight as the kernels of f32 read it, kept in bf16 where that loses nothing.
 
 use super::{
-    super::{CpuDevice, kernels::Kernels},
+    super::{CpuDevice, kernels::Kernels, panels::to_bf16},
     LANES, winograd,
 };
 use crate::{ConvGeometry, Tensor};
@@ -26,12 +26,6 @@ enum Stored {
     F32(Vec<f32>),
     /// The upper half of an f32.
     Bf16(Vec<u16>),
-}
-
-/// Whether bf16 holds every value.
-pub(super) fn fits_bf16(weight: &Tensor) -> bool {
-    let mut values = weight.data().iter();
-    values.all(|value| value.to_bits() & 0xffff == 0)
 }
 
 impl PackedConv {
@@ -131,9 +125,4 @@ impl PackedConv {
             }
         }
     }
-}
-
-/// To the nearest bf16, ties to the even one; NaN stays NaN.
-fn to_bf16(value: f32) -> u16 {
-    super::super::panels::to_bf16(value)
 }
