@@ -40,7 +40,14 @@ def spoken() -> dict:
     edits = {"recolour": ["make", "change", "turn"], "remove": ["remove", "delete", "erase"], "add": ["add"], "replace": ["replace"], "move": ["move"]}
     return {"shapes": same(language.SHAPES), "colours": same(language.COLOURS), "backgrounds": same(language.BACKGROUNDS), "patterns": {},
             "sizes": {"small": ["small", "smaller"], "medium": ["medium"], "large": ["large", "larger", "bigger"]}, "places": same(language.PLACES),
-            "relations": relations, "edits": edits, "things": {}, "scenery": {}, "unknown_words": "spelled"}
+            "relations": relations, "edits": edits, "things": {}, "scenery": {}, "unknown_words": "spelled", "choices": choices()}
+
+
+def choices() -> dict:
+    """What the upsampler must know to choose what a text leaves open; `hidden` are colours that hardly show on a background."""
+    hidden = {"white": ["yellow"], "cream": ["yellow", "pink"], "navy": ["blue", "purple"], "mint": ["cyan", "green"]}
+    return {"radius": language.SIZES, "pitch": 128 // 2 - language.MARGIN, "gap": language.GAP, "hidden": hidden,
+            "most_objects": 3, "most_pieces": tokenizer_files.T5_LENGTH - 1}
 
 
 def save(encoders: text.Encoders, autoencoder, flux, folder: Path = MODEL) -> None:

@@ -2,7 +2,7 @@
 
     python crates/nano/recipe2/spoken.py    # the files that the program's tests read
 
-`tintype nano explain` reads a text by these tables alone. The tests' sentences are the recipe's own, each with what it says.
+`tintype nano explain` and the upsampler read a text by these tables alone. The tests' sentences are the recipe's own, each with what it says.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import json
 import random
 
 from paths import NANO
-from captions import random_request
+from captions import T5_LENGTH, random_request
 from edits import random_edit
-from words import (COLOUR_WORDS, GROUND_WORDS, PATTERN_WORDS, PLACE_OF_CELL, PLACE_WORDS, PLURALS, SCENERY, SHAPE_WORDS, SIZE_WORDS,
-                   THINGS, TINY)
+from scenes import COUNTS, GAP, MARGIN, SQUARE, contrasts
+from words import (BACKGROUNDS, COLOUR_WORDS, COLOURS, GROUND_WORDS, PATTERN_WORDS, PATTERNS, PLACE_OF_CELL, PLACE_WORDS, PLURALS, SCENERY, SHAPE_WORDS,
+                   SIZE_WORDS, SIZES, THINGS, TINY)
 
 GOLDEN = NANO / "src" / "explain" / "golden"
 COUNT = 150
@@ -23,7 +24,7 @@ COUNT = 150
 def language() -> dict:
     """Names of everything, each with all the words for it."""
     relations = {"left of": ["left of", "to the left of"], "right of": ["right of", "to the right of"], "above": ["above", "over"],
-                 "below": ["below", "under", "beneath"], "between": ["between"], "inside": ["inside"], "on top of": ["on top of"]}
+                 "below": ["below", "under", "beneath"], "between": ["between"], "inside": ["inside"], "on top of": ["on top of", "on top"]}
     edits = {"recolour": ["make", "change", "turn", "color", "recolor", "paint"], "remove": ["remove", "delete", "erase", "take away"],
              "add": ["add", "put", "draw", "place"], "replace": ["replace", "swap"], "move": ["move", "shift"], "resize": ["shrink", "enlarge"], "background": ["set"]}
     unique = lambda table: {name: list(dict.fromkeys(words)) for name, words in table.items()}
@@ -35,8 +36,15 @@ def language() -> dict:
         "places": unique(PLACE_WORDS), "relations": relations, "edits": edits,
         "things": {word: f"{colour} {shape}" for word, (shape, colour) in THINGS.items()},
         "scenery": {word: f"{pattern} {name}" for word, (name, pattern) in SCENERY.items()},
-        "unknown_words": "skipped",
+        "unknown_words": "skipped", "choices": choices(),
     }
+
+
+def choices() -> dict:
+    """What the upsampler must know to choose what a text leaves open."""
+    hidden = {ground: [colour for colour in COLOURS if not all(contrasts(colour, ground, pattern) for pattern in PATTERNS)] for ground in BACKGROUNDS}
+    return {"radius": SIZES, "pitch": SQUARE[0] // 2 - MARGIN, "gap": GAP, "hidden": {ground: names for ground, names in hidden.items() if names},
+            "most_objects": max(COUNTS), "most_pieces": T5_LENGTH - 1}
 
 
 def said(o, free, index: int) -> dict:

@@ -3,31 +3,22 @@
 //! Read from the words alone, by the tables that the model's recipe wrote into its folder
 //! (`language.json`): what the text asks for, not what a picture will show. Pure.
 
-mod language;
 mod read;
+mod words;
 
+#[cfg(test)]
+pub(crate) mod golden;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::sync::LazyLock;
 
 use serde::Serialize;
 
-use language::Language;
-pub use language::UnknownWords;
+pub use crate::language::UnknownWords;
+use crate::language::{Language, SHIPPED};
 use read::Reader;
-
-/// Words that are read at most; the model reads fewer.
-const MOST_WORDS: usize = 400;
-
-static LANGUAGE: LazyLock<Language> = LazyLock::new(|| {
-    let file = crate::files()
-        .iter()
-        .find(|(path, _)| *path == "language.json");
-    let (_, content) = file.expect("the model carries its language; this is a bug");
-    serde_json::from_slice(content).expect("the language can be read; this is a bug")
-});
+use words::words_of;
 
 /// A shape, and what is said of it. What is not said is the model's to choose, by rule or by seed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -86,20 +77,20 @@ pub struct Explanation {
 
 /// What of a prompt the bundled model knows.
 pub fn explain(prompt: &str) -> Explanation {
-    Reader::new(&LANGUAGE, &words_of(prompt)).picture()
+    explain_by(&SHIPPED, prompt)
 }
 
 /// The same for an instruction to change a picture.
 pub fn explain_edit(instruction: &str) -> Explanation {
-    Reader::new(&LANGUAGE, &words_of(instruction)).instruction()
+    explain_edit_by(&SHIPPED, instruction)
 }
 
-/// Words in lower case, and commas; other marks only part words.
-fn words_of(text: &str) -> Vec<String> {
-    let text = text.to_lowercase().replace(',', " , ");
-    let mark = |letter: char| !letter.is_alphanumeric() && !matches!(letter, ',' | '-' | '\'');
-    let words = text.split(mark).filter(|word| !word.is_empty());
-    words.take(MOST_WORDS).map(str::to_owned).collect()
+pub(crate) fn explain_by(language: &Language, prompt: &str) -> Explanation {
+    Reader::new(language, &words_of(prompt)).picture()
+}
+
+pub(crate) fn explain_edit_by(language: &Language, instruction: &str) -> Explanation {
+    Reader::new(language, &words_of(instruction)).instruction()
 }
 
 impl Explanation {

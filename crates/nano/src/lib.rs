@@ -5,6 +5,7 @@
 //! they were trained stands in `recipe/`. [`upsample`] and [`explain`] speak its language.
 
 pub mod explain;
+mod language;
 mod upsample;
 
 use tintype_flux::pipeline::ModelFiles;

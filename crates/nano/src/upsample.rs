@@ -1,170 +1,120 @@
 //! Says what a prompt leaves open, in the model's own language (the crate's README has it): a
-//! missing size, colour, place or background is drawn from a seed, and what was said stays.
+//! missing shape, size, colour, place or background is drawn from a seed, and what was said stays,
+//! in the language's own words.
 //!
-//! Pure: the same prompt and seed give the same text, on every machine and in every version.
+//! Pure: the same prompt and seed give the same text on every machine, as long as the bundled
+//! model is the same.
 
 mod choose;
-mod parse;
-mod words;
+mod layout;
+mod say;
 
 #[cfg(test)]
 mod tests;
 
+use crate::explain::{Explanation, Object, explain_by, explain_edit_by};
+use crate::language::{Language, SHIPPED};
 use choose::Choice;
-use parse::Parser;
-use words::{BACKGROUNDS, COLOURS, PLACES, RELATIONS, SIZES};
-
-/// Words and commas of a prompt that the model reads: its 32 tokens less the closing one.
-const MOST_TOKENS: usize = 31;
-
-/// A flat shape, and what is said of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Object {
-    shape: &'static str,
-    size: Option<&'static str>,
-    colour: Option<&'static str>,
-    /// An index into [`PLACES`].
-    place: Option<usize>,
-}
+use layout::Layout;
 
 /// A picture, as a prompt says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Scene {
-    /// `draw` or `a picture of`, where the prompt begins so.
-    opening: &'static str,
     objects: Vec<Object>,
-    /// Where the first of two stands, seen from the second: an index into [`RELATIONS`].
-    relation: Option<usize>,
-    background: Option<&'static str>,
+    relation: Option<String>,
+    ground: Ground,
+}
+
+/// A background's colour and pattern; plain where none is named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Ground {
+    name: Option<String>,
+    pattern: Option<String>,
 }
 
 /// A prompt with what it leaves open filled in; the prompt itself if that is nothing. `None` for a
 /// prompt that is not in the language.
 pub fn upsample(prompt: &str, seed: u64) -> Option<String> {
-    let said = Parser::of(prompt).scene()?;
-    let scene = filled(&said, &mut Choice::new(seed));
-    Some(if scene == said {
-        prompt.to_owned()
-    } else {
-        scene.text()
-    })
+    upsample_by(&SHIPPED, prompt, seed)
 }
 
 /// The same for an instruction: only what is to be added can be left open, and is filled in.
 pub fn upsample_edit(instruction: &str, seed: u64) -> Option<String> {
-    if let Some(said) = Parser::of(instruction).addition() {
-        let object = added(said, &mut Choice::new(seed));
-        return Some(if object == said {
-            instruction.to_owned()
-        } else {
-            format!("add {}", object.text())
-        });
-    }
-    let understood = Parser::of(instruction).change().is_some();
-    understood.then(|| instruction.to_owned())
+    upsample_edit_by(&SHIPPED, instruction, seed)
 }
 
-fn filled(said: &Scene, choice: &mut Choice) -> Scene {
-    let mut scene = said.clone();
-    let background = *scene
-        .background
-        .get_or_insert_with(|| choice.of(&BACKGROUNDS));
-    fill_places(&mut scene, choice);
-    for index in 0..scene.objects.len() {
-        let object = scene.objects[index];
-        let colour = object
-            .colour
-            .unwrap_or_else(|| choice.colour(&scene.objects, background));
-        scene.objects[index].colour = Some(colour);
-        let size = object
-            .size
-            .unwrap_or_else(|| choice.size(&cells(&scene), index));
-        scene.objects[index].size = Some(size);
+fn upsample_by(language: &Language, prompt: &str, seed: u64) -> Option<String> {
+    let said = Scene::of(language, explain_by(language, prompt))?;
+    let choice = Choice::new(language, seed);
+    let filled = said.filled(choice)?;
+    if filled == said {
+        return Some(prompt.to_owned());
     }
-    scene
+    filled.text_that_fits(language, &said)
 }
 
-/// Two without a place are given a relation, others a place each.
-fn fill_places(scene: &mut Scene, choice: &mut Choice) {
-    let placeless = scene.objects.iter().all(|object| object.place.is_none());
-    if scene.relation.is_some() {
-        return;
-    }
-    if scene.objects.len() == 2 && placeless {
-        scene.relation = Some(choice.index(RELATIONS.len()));
-        return;
-    }
-    for index in 0..scene.objects.len() {
-        if scene.objects[index].place.is_none() {
-            let place = choice.place(&scene.objects);
-            scene.objects[index].place = Some(place);
+fn upsample_edit_by(language: &Language, instruction: &str, seed: u64) -> Option<String> {
+    let found = explain_edit_by(language, instruction);
+    let understood = found.ignored.is_empty() && !found.changes.is_empty();
+    understood.then_some(())?;
+    if let [change] = found.changes.as_slice()
+        && change.kind == "add"
+        && let Some(said) = &change.object
+    {
+        let filled = Choice::new(language, seed).addition(said);
+        if filled != *said {
+            return Some(format!("add {}", filled.phrase(language)));
         }
     }
+    Some(instruction.to_owned())
 }
 
-/// Each object's cell, as `(column, row)`, and its size where that is known.
-fn cells(scene: &Scene) -> Vec<((i32, i32), Option<&'static str>)> {
-    let objects = scene.objects.iter().enumerate();
-    objects
-        .map(|(index, object)| {
-            let related = scene
-                .relation
-                .map(|relation| RELATIONS[relation].1[index.min(1)]);
-            let placed = object.place.map(|place| PLACES[place].1);
-            (related.or(placed).unwrap_or((1, 1)), object.size)
-        })
-        .collect()
+impl Scene {
+    /// What was understood, if that is all of a prompt, and a picture.
+    fn of(language: &Language, found: Explanation) -> Option<Self> {
+        let counted = found.objects.iter().map(Object::how_many).sum::<usize>();
+        let whole =
+            found.ignored.is_empty() && (1..=language.choices.most_objects).contains(&counted);
+        let scene = Self {
+            objects: found.objects,
+            relation: found.relation,
+            ground: Ground::of(language, found.background.as_deref().unwrap_or_default()),
+        };
+        (whole && Layout::of(&scene).is_some()).then_some(scene)
+    }
+
+    fn filled(&self, mut choice: Choice<'_>) -> Option<Self> {
+        let mut scene = self.clone();
+        choice.ground(&mut scene.ground);
+        let layout = choice.places(&mut scene)?;
+        for index in 0..scene.objects.len() {
+            choice.shape(&mut scene.objects, index);
+            choice.colour(&mut scene, index);
+            choice.size(&mut scene.objects, index, &layout);
+        }
+        Some(scene)
+    }
 }
 
-/// What is added is kept away from the centre, where most pictures have something.
-fn added(said: Object, choice: &mut Choice) -> Object {
-    let centre = Object {
-        place: PLACES.iter().position(|(_, cell)| *cell == (1, 1)),
-        ..said
-    };
-    Object {
-        place: said.place.or_else(|| Some(choice.place(&[centre]))),
-        colour: said.colour.or_else(|| Some(choice.of(&COLOURS))),
-        size: said.size.or_else(|| Some(choice.of(&SIZES[..2]).0)),
-        ..said
+impl Ground {
+    /// From `striped navy`, `navy` or `striped`.
+    fn of(language: &Language, said: &str) -> Self {
+        let find =
+            |is: &dyn Fn(&str) -> bool| said.split(' ').find(|word| is(word)).map(str::to_owned);
+        Self {
+            name: find(&|word| language.backgrounds.contains_key(word)),
+            pattern: find(&|word| language.patterns.contains_key(word)),
+        }
     }
 }
 
 impl Object {
-    /// `a large red circle in the top left`, without what is not known.
-    fn text(&self) -> String {
-        let words = [self.size, self.colour, Some(self.shape)];
-        let words: Vec<_> = words.into_iter().flatten().collect();
-        let first = words.first().and_then(|word| word.chars().next());
-        let article = match first {
-            Some('a' | 'e' | 'i' | 'o' | 'u') => "an",
-            _ => "a",
-        };
-        let place = self.place.map(|place| PLACES[place].0);
-        let place = place.map_or(String::new(), |place| format!(" in the {place}"));
-        format!("{article} {}{place}", words.join(" "))
-    }
-}
-
-impl Scene {
-    /// In one of the ways in which the model was taught.
-    fn text(&self) -> String {
-        let objects: Vec<_> = self.objects.iter().map(Object::text).collect();
-        let objects = match (objects.as_slice(), self.relation) {
-            ([first, second], Some(relation)) => {
-                format!("{first} {} {second}", RELATIONS[relation].0)
-            }
-            ([rest @ .., last], _) if !rest.is_empty() => {
-                format!("{} and {last}", rest.join(", "))
-            }
-            (objects, _) => objects.concat(),
-        };
-        let background = self.background.unwrap_or_default();
-        let text = format!("{}{objects} on a {background} background", self.opening);
-        let tokens = text.split(' ').count() + text.matches(',').count();
-        if tokens <= MOST_TOKENS {
-            return text;
+    fn how_many(&self) -> usize {
+        match self.count.as_deref() {
+            Some("two") => 2,
+            Some("three") => 3,
+            Some("four") => 4,
+            _ => 1,
         }
-        format!("{}{objects} on {background}", self.opening)
     }
 }

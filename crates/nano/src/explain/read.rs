@@ -1,8 +1,9 @@
 //! Reads a prompt or an instruction as far as it is in the language. Everything is optional: what
 //! is not known is set aside, so that the rest still counts.
 
-use super::language::{Language, Words};
+use super::words::Words;
 use super::{Change, Explanation, Object};
+use crate::language::Language;
 
 /// Words that only join others.
 const SMALL_WORDS: [&str; 34] = [
@@ -20,6 +21,8 @@ pub(super) struct Reader<'a> {
     language: &'a Language,
     words: Words<'a>,
     found: Explanation,
+    /// How many objects had been said when the relation was.
+    said_before_relation: usize,
 }
 
 /// What is said of an object before its noun comes, with the words themselves.
@@ -35,6 +38,7 @@ impl<'a> Reader<'a> {
             language,
             words: Words::new(words),
             found: Explanation::empty(language.unknown_words),
+            said_before_relation: 0,
         }
     }
 
@@ -47,7 +51,16 @@ impl<'a> Reader<'a> {
             }
         }
         self.found.ignored.append(&mut said.words);
+        self.put_relation_between();
         self.found
+    }
+
+    /// `a circle with a star inside` is a star inside a circle.
+    fn put_relation_between(&mut self) {
+        let count = self.found.objects.len();
+        if self.found.relation.is_some() && count >= 2 && self.said_before_relation == count {
+            self.found.objects.swap(count - 2, count - 1);
+        }
     }
 
     /// Reads what is known next.
@@ -57,6 +70,9 @@ impl<'a> Reader<'a> {
             return true;
         }
         if let Some(relation) = self.words.name(&self.language.relations) {
+            if self.found.relation.is_none() {
+                self.said_before_relation = self.found.objects.len();
+            }
             self.found.relation.get_or_insert(relation.to_owned());
             return true;
         }

@@ -1,45 +1,8 @@
 //! What the recipe says is what is understood, in the shipped language and in the next version's.
 
-use serde::Deserialize;
-
+use super::golden::{Facts, NEXT, Picture};
+use super::words::MOST_WORDS;
 use super::*;
-
-/// The next version's language with sentences of its recipe; recipe2/spoken.py writes it.
-const NEXT: &str = include_str!("golden/next.json");
-
-#[derive(Deserialize)]
-struct Golden {
-    language: Language,
-    pictures: Vec<Picture>,
-    edits: Vec<Instruction>,
-}
-
-#[derive(Deserialize)]
-struct Picture {
-    text: String,
-    objects: Vec<Facts>,
-    /// Its name and its pattern.
-    background: Option<(String, String)>,
-}
-
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-struct Facts {
-    shape: Option<String>,
-    colour: Option<String>,
-    size: Option<String>,
-    outline: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Instruction {
-    text: String,
-    kinds: Vec<String>,
-    places: Vec<Option<String>>,
-}
-
-fn next() -> Golden {
-    serde_json::from_str(NEXT).expect("golden file")
-}
 
 /// A thing's usual colour counts where no other is said: `a moon` is a yellow one.
 fn facts(language: &Language, expected: &Facts, found: &Object) -> Facts {
@@ -81,7 +44,7 @@ fn agrees(language: &Language, picture: &Picture, found: &Explanation) -> bool {
 
 #[test]
 fn sentences_of_the_next_recipe_are_understood() {
-    let golden = next();
+    let golden = &*NEXT;
     let wrong: Vec<_> = golden
         .pictures
         .iter()
@@ -96,7 +59,7 @@ fn sentences_of_the_next_recipe_are_understood() {
 
 #[test]
 fn instructions_of_the_next_recipe_are_understood() {
-    let golden = next();
+    let golden = &*NEXT;
     let wrong: Vec<_> = golden
         .edits
         .iter()

@@ -1,39 +1,18 @@
-//! The words of the language with their meanings, from the model's own `language.json`.
+//! A text's words, read one after the other.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use crate::language::Names;
 
-/// Names, each with all the words for it; several words in a row are one entry.
-pub(super) type Names = BTreeMap<String, Vec<String>>;
+/// Words that are read at most; the model reads fewer.
+pub(super) const MOST_WORDS: usize = 400;
 
-/// What became of words that the model was not taught.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnknownWords {
-    /// The model reads their letters, of which it was taught nothing: they may disturb the picture.
-    Spelled,
-    /// The model was taught to pass over them.
-    Skipped,
-}
-
-/// The content of `language.json`; the recipe's export writes it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Language {
-    pub shapes: Names,
-    pub colours: Names,
-    pub backgrounds: Names,
-    pub patterns: Names,
-    pub sizes: Names,
-    pub places: Names,
-    pub relations: Names,
-    pub edits: Names,
-    /// Other words for a colour and a shape: `sun`, a yellow circle.
-    pub things: BTreeMap<String, String>,
-    /// Other words for a pattern and a background: `meadow`, a gradient green.
-    pub scenery: BTreeMap<String, String>,
-    pub unknown_words: UnknownWords,
+/// Words in lower case, and commas; other marks only part words.
+pub(super) fn words_of(text: &str) -> Vec<String> {
+    let text = text.to_lowercase().replace(',', " , ");
+    let mark = |letter: char| !letter.is_alphanumeric() && !matches!(letter, ',' | '-' | '\'');
+    let words = text.split(mark).filter(|word| !word.is_empty());
+    words.take(MOST_WORDS).map(str::to_owned).collect()
 }
 
 /// A prompt's words, lower case, and how far they have been read. A comma is a word.
