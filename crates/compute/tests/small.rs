@@ -207,28 +207,46 @@ fn attention_to_a_cache() {
     });
 }
 
+/// A convolution of 8 channels to 9, and a group norm after it.
+fn check_convolution(kernel: usize, stride: usize, upsample: bool) {
+    check("convolution", |device, rng| {
+        let geometry = ConvGeometry {
+            stride,
+            padding: Padding::all(kernel / 2),
+            upsample,
+        };
+        let (weight, bias) = (draw(rng, &[9, 8, kernel, kernel]), draw(rng, &[9]));
+        let layer = device.pack_conv2d(&weight, Some(&bias), geometry);
+        let output = device.conv2d(&layer, &draw(rng, &[1, 7, 5, 8]), None);
+        let norm = GroupNorm {
+            groups: 3,
+            weight: draw(rng, &[9]),
+            bias: draw(rng, &[9]),
+            eps: 1e-6,
+        };
+        let normed = device.group_norm(&output, &norm, Some(Activation::Silu));
+        vec![output, normed]
+    });
+}
+
 #[test]
-fn convolutions_and_group_norms() {
-    for (kernel, stride, upsample) in [(1, 1, false), (3, 1, false), (3, 1, true), (3, 2, false)] {
-        check("convolution", |device, rng| {
-            let geometry = ConvGeometry {
-                stride,
-                padding: Padding::all(kernel / 2),
-                upsample,
-            };
-            let (weight, bias) = (draw(rng, &[9, 8, kernel, kernel]), draw(rng, &[9]));
-            let layer = device.pack_conv2d(&weight, Some(&bias), geometry);
-            let output = device.conv2d(&layer, &draw(rng, &[1, 7, 5, 8]), None);
-            let norm = GroupNorm {
-                groups: 3,
-                weight: draw(rng, &[9]),
-                bias: draw(rng, &[9]),
-                eps: 1e-6,
-            };
-            let normed = device.group_norm(&output, &norm, Some(Activation::Silu));
-            vec![output, normed]
-        });
-    }
+fn convolutions_of_single_pixels() {
+    check_convolution(1, 1, false);
+}
+
+#[test]
+fn convolutions_of_three_by_three() {
+    check_convolution(3, 1, false);
+}
+
+#[test]
+fn convolutions_of_pictures_twice_as_large() {
+    check_convolution(3, 1, true);
+}
+
+#[test]
+fn convolutions_of_every_other_pixel() {
+    check_convolution(3, 2, false);
 }
 
 #[test]

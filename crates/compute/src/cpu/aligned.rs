@@ -100,19 +100,6 @@ impl<T: Plain> Buffer<T> {
         // SAFETY: numbers without padding (`Plain`), so all their bytes are initialised.
         unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
     }
-
-    /// Room for at least `length` numbers; what was there may be gone.
-    pub fn reserve(&mut self, length: usize) {
-        if self.length < length {
-            *self = Self::zeros(length);
-        }
-    }
-}
-
-impl<T: Plain> Default for Buffer<T> {
-    fn default() -> Self {
-        Self::zeros(0)
-    }
 }
 
 /// Fresh zeroed memory, on huge pages where the system has some. `None`: the system refuses, and an

@@ -11,7 +11,7 @@ pub(super) fn add_sums(device: &CpuDevice, sums: &mut GroupSums, strip: &Tensor)
     let per_group = channels / groups;
     let rows = strip.data().chunks_exact(width * channels);
     let mut by_row = vec![[0.0; 2]; rows.len() * groups];
-    let tasks = rows.zip(by_row.chunks_exact_mut(groups)).collect();
+    let tasks = rows.zip(by_row.chunks_exact_mut(groups));
     let by_channel = || [vec![0.0; channels], vec![0.0; channels]];
     device.for_each(tasks, by_channel, |[sums, squares], (row, by_group)| {
         sums.fill(0.0);
@@ -38,13 +38,16 @@ pub(super) fn run(
     add_sums(device, &mut sums, input);
     let norm = sums.normalisation(norm, activation);
     let mut output = device.tensor(input.shape());
-    output.data_mut().copy_from_slice(input.data());
     let rows = output.rows() / width / batch;
-    let tasks = output.data_mut().chunks_exact_mut(width * channels);
+    let from = input.data().chunks_exact(width * channels);
+    let to = output.data_mut().chunks_exact_mut(width * channels);
     device.for_each(
-        tasks.enumerate().collect(),
+        from.zip(to).enumerate(),
         || (),
-        |(), (row, pixels)| conv::normalise(device.simd(), &norm, row / rows, pixels),
+        |(), (row, (from, to))| {
+            to.copy_from_slice(from);
+            conv::normalise(device.simd(), &norm, row / rows, to);
+        },
     );
     output
 }

@@ -23,6 +23,7 @@ mod product;
 mod quantise;
 mod simd;
 mod tile;
+mod view;
 
 use std::{
     fmt,
@@ -154,15 +155,17 @@ impl CpuDevice {
     }
 
     /// Runs every task once, on all threads; they start in order and end in any. `scratch` makes a
-    /// buffer that a thread keeps from task to task.
-    fn for_each<T: Send, S>(
+    /// buffer that a thread keeps from task to task. A list that makes its tasks as it goes (`zip`,
+    /// `enumerate`, [`tile::tiles`]) allocates nothing.
+    fn for_each<T, S>(
         &self,
-        tasks: Vec<T>,
+        tasks: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator + Send>,
         scratch: impl Fn() -> S + Sync,
         work: impl Fn(&mut S, T) + Sync,
     ) {
+        let tasks = tasks.into_iter();
         let helpers = self.threads.min(tasks.len()).saturating_sub(1);
-        let queue = Mutex::new(tasks.into_iter());
+        let queue = Mutex::new(tasks);
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let run = || {
             let mut scratch = scratch();
@@ -311,9 +314,12 @@ impl Device for CpuDevice {
     fn embedding(&self, table: &Tensor, ids: &[u32], batch: usize) -> Tensor {
         let width = table.width();
         let mut output = self.tensor(&[batch, ids.len() / batch, width]);
-        for (row, &id) in output.data_mut().chunks_exact_mut(width).zip(ids) {
-            row.copy_from_slice(&table.data()[id as usize * width..][..width]);
-        }
+        let rows = output.data_mut().chunks_exact_mut(width).zip(ids);
+        self.for_each(
+            rows,
+            || (),
+            |(), (row, &id)| row.copy_from_slice(&table.data()[id as usize * width..][..width]),
+        );
         output
     }
 

@@ -78,7 +78,7 @@ fn by_block(
     f: impl Fn(usize, &mut [f32]) + Sync + Send,
 ) -> Tensor {
     let mut output = device.tensor(input.shape());
-    let blocks = output.data_mut().chunks_mut(size).enumerate().collect();
+    let blocks = output.data_mut().chunks_mut(size).enumerate();
     device.for_each(blocks, || (), |(), (index, block)| f(index * size, block));
     output
 }

@@ -211,7 +211,10 @@ impl Panels {
             stored: match part.form {
                 F32 => Stored::F32(Buffer::of_file(file, bytes)?),
                 BF16 => Stored::Bf16(Buffer::of_file(file, bytes)?),
-                INT8 => Stored::Int8(Buffer::of_file(file, bytes)?),
+                // Products of integers need scratch that other devices do not have.
+                INT8 if device.weights == WeightFormat::Int8 => {
+                    Stored::Int8(Buffer::of_file(file, bytes)?)
+                }
                 _ => Stored::Coded(Coded::of_image(part, device.kernels.columns)?),
             },
         };

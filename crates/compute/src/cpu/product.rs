@@ -15,12 +15,13 @@ mod thin;
 use std::ops::Range;
 
 use super::{
-    CpuDevice, aligned, coded,
+    CpuDevice, WeightFormat, coded,
     kernels::{Kernels, Quantised, Source, THIN_ROWS, Target},
     panels::{Panels, Stored},
     quantise,
     simd::Simd,
     tile::Tile,
+    view::{view, view_mut},
 };
 use crate::workspace::Buffer;
 
@@ -44,25 +45,22 @@ pub struct Scratch {
     block: Buffer,
 }
 
-/// What an eight-bit product needs instead.
-#[derive(Default)]
+/// What an eight-bit product needs instead, out of the same store.
 struct Integers {
-    /// A chunk of the tile's rows, quantised, and the scale of each.
-    a: aligned::Buffer<i16>,
-    scales: Vec<f32>,
-    /// A chunk of a panel of B.
-    b: aligned::Buffer<i16>,
+    /// A chunk of the tile's rows, quantised, as integers of sixteen bits.
+    a: Buffer,
+    /// The scale of each row.
+    scales: Buffer,
+    /// A chunk of a panel of B, in sixteen bits.
+    b: Buffer,
 }
 
 impl Integers {
     /// Quantises `rows`, each of `depth` values.
-    fn take(&mut self, simd: Simd, kernels: &Kernels, rows: &[f32], depth: usize) {
+    fn take(&mut self, simd: Simd, rows: &[f32], depth: usize) {
         let padded = depth.next_multiple_of(2);
-        let count = (rows.len() / depth).next_multiple_of(kernels.rows);
-        self.a.reserve(count * padded);
-        self.b.reserve(padded * kernels.columns);
-        self.scales.resize(count, 0.0);
-        let slots = self.a.chunks_exact_mut(padded).zip(&mut self.scales);
+        let a = view_mut(&mut self.a);
+        let slots = a.chunks_exact_mut(padded).zip(&mut self.scales[..]);
         for (values, (slots, scale)) in rows.chunks_exact(depth).zip(slots) {
             *scale = quantise::activations(simd, values, slots);
         }
@@ -79,11 +77,20 @@ impl Scratch {
             ..
         } = *device.kernels;
         let strip = STRIP_COLUMNS.max(columns);
-        let depth = depth.max(coded::DEPTH);
+        let (depth, height) = (depth.max(coded::DEPTH), tile_rows.next_multiple_of(rows));
+        // Two to an f32; nothing where no weight is of integers.
+        let integers = |count: usize| match device.weights {
+            WeightFormat::Int8 => device.scratch(count.div_ceil(2)),
+            WeightFormat::Exact | WeightFormat::Bf16 => device.scratch(0),
+        };
         Self {
-            a: device.scratch(tile_rows.next_multiple_of(rows) * depth),
+            a: device.scratch(height * depth),
             b: device.scratch(coded::THIN_PANELS * columns * depth),
-            integers: Integers::default(),
+            integers: Integers {
+                a: integers(height * depth),
+                scales: integers(2 * height),
+                b: integers(depth * columns),
+            },
             block: device.scratch((rows * columns).max(THIN_ROWS * strip)),
         }
     }
@@ -117,9 +124,7 @@ pub fn into_tile(
         let rows = &mut scratch.a[..tile.rows * chunk.len()];
         (caller.rows)(0, chunk.clone(), rows);
         if let Stored::Int8(_) = b.stored() {
-            scratch
-                .integers
-                .take(Simd::of(kernels), kernels, rows, chunk.len());
+            scratch.integers.take(Simd::of(kernels), rows, chunk.len());
         }
         for first in panels.clone().step_by(strip) {
             let strip = first..panels.end.min(first + strip);
@@ -188,11 +193,11 @@ fn one_panel(
         Stored::Int8(values) => {
             let pairs = depth.div_ceil(2);
             let (values, scales) = values[stored()].split_at(2 * pairs * kernels.columns);
-            let decoded = &mut integers.b[..values.len()];
+            let decoded = &mut view_mut(&mut integers.b)[..values.len()];
             kernels.widen_int8(values, decoded);
             blocks(kernels, tile, block, place, |row, c| {
                 let rows = kernels.rows;
-                let a = &integers.a[row * 2 * pairs..][..rows * 2 * pairs];
+                let a = &view(&integers.a)[row * 2 * pairs..][..rows * 2 * pairs];
                 let product = Quantised {
                     pairs,
                     a: Source {

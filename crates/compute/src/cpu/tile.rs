@@ -4,7 +4,7 @@
     reason = "tiles of one matrix interleave in memory, which slices cannot express"
 )]
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Range};
 
 use super::kernels::Target;
 
@@ -19,6 +19,18 @@ pub struct Grid {
     pub tile_rows: usize,
     /// Columns of a tile; the last one may be narrower.
     pub tile_columns: usize,
+}
+
+impl Grid {
+    /// How many tiles so many samples are cut into.
+    pub fn tiles(&self, samples: usize) -> usize {
+        self.columns.div_ceil(self.tile_columns) * samples * self.row_tiles()
+    }
+
+    /// How many tiles lie below each other in a sample.
+    fn row_tiles(&self) -> usize {
+        self.rows.div_ceil(self.tile_rows)
+    }
 }
 
 /// A rectangle of an output: rows `row ..` and columns `column ..` of one sample.
@@ -69,36 +81,78 @@ impl Tile<'_> {
 
 /// Cuts `output`, `(samples, grid.rows, grid.columns)`, into tiles. Tiles of the same columns follow
 /// each other, so that the threads share one slice of the weights while it is in the cache.
-pub fn tiles(output: &mut [f32], grid: Grid) -> Vec<Tile<'_>> {
+pub fn tiles(output: &mut [f32], grid: Grid) -> Tiles<'_> {
     let per_sample = grid.rows * grid.columns;
     if output.is_empty() {
-        return Vec::new();
+        return Tiles {
+            left: 0..0,
+            samples: 0,
+            grid,
+            start: output.as_mut_ptr(),
+            output: PhantomData,
+        };
     }
     assert_eq!(output.len() % per_sample, 0, "this is a bug");
     let samples = output.len() / per_sample;
-    let start = output.as_mut_ptr();
-    let mut tiles = Vec::new();
-    for column in (0..grid.columns).step_by(grid.tile_columns) {
-        for sample in 0..samples {
-            for row in (0..grid.rows).step_by(grid.tile_rows) {
-                let offset = (sample * grid.rows + row) * grid.columns + column;
-                tiles.push(Tile {
-                    sample,
-                    row,
-                    column,
-                    rows: grid.tile_rows.min(grid.rows - row),
-                    columns: grid.tile_columns.min(grid.columns - column),
-                    // SAFETY: row < grid.rows and column < grid.columns, so the offset lies inside
-                    // `output`; the rectangles of different (sample, row, column) do not overlap.
-                    start: unsafe { start.add(offset) },
-                    stride: grid.columns,
-                    output: PhantomData,
-                });
-            }
-        }
+    Tiles {
+        left: 0..grid.tiles(samples),
+        samples,
+        grid,
+        start: output.as_mut_ptr(),
+        output: PhantomData,
     }
-    tiles
 }
+
+/// The tiles of an output, each once.
+#[derive(Debug)]
+pub struct Tiles<'a> {
+    left: Range<usize>,
+    samples: usize,
+    grid: Grid,
+    start: *mut f32,
+    output: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it holds the mutable borrow of the output, like the `&mut` slice that it was made of.
+unsafe impl Send for Tiles<'_> {}
+
+impl<'a> Iterator for Tiles<'a> {
+    type Item = Tile<'a>;
+
+    fn next(&mut self) -> Option<Tile<'a>> {
+        let index = self.left.next()?;
+        let Grid {
+            rows,
+            columns,
+            tile_rows,
+            tile_columns,
+        } = self.grid;
+        let row_tiles = self.grid.row_tiles();
+        let row = index % row_tiles * tile_rows;
+        let sample = index / row_tiles % self.samples;
+        let column = index / row_tiles / self.samples * tile_columns;
+        let offset = (sample * rows + row) * columns + column;
+        Some(Tile {
+            sample,
+            row,
+            column,
+            rows: tile_rows.min(rows - row),
+            columns: tile_columns.min(columns - column),
+            // SAFETY: sample < samples, row < rows and column < columns (`tiles` counted them), so the
+            // offset lies inside the output; the rectangles of different indices do not overlap, and
+            // no index comes twice.
+            start: unsafe { self.start.add(offset) },
+            stride: columns,
+            output: PhantomData,
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.left.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Tiles<'_> {}
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub(super) mod tiles;
-pub(super) mod view;
 pub(super) mod weight;
 
 use std::ops::Range;

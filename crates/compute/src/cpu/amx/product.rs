@@ -13,7 +13,6 @@ use super::{
     block::{self, BLOCK_COLUMNS, BLOCK_ROWS, Sums},
     rounding, stream,
     tiles::{Operand, TILE_ROWS, Tiles},
-    view::{view, view_mut},
     weight::{SPLIT_DEPTH, TilePanels, TileWeight, splits},
 };
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
         product::Caller,
         simd::Simd,
         tile::{Grid, Tile},
+        view::{view, view_mut},
     },
     workspace::Buffer,
 };

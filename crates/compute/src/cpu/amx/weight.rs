@@ -187,7 +187,7 @@ impl TileWeight {
     pub fn int8(device: &CpuDevice, weight: &StoredMatrix<'_>) -> Self {
         let simd = device.simd();
         let mut scales = vec![0.0; weight.rows()];
-        let columns = scales.iter_mut().enumerate().collect();
+        let columns = scales.iter_mut().enumerate();
         let scratch = || device.scratch(weight.columns());
         device.for_each(columns, scratch, |row, (column, scale)| {
             let row = &mut row[..weight.columns()];

@@ -21,7 +21,8 @@ pub(super) struct Scratch {
     scores: Buffer,
     /// For each panel of queries `[feature][query]`.
     output: Buffer,
-    running: Vec<softmax::Running>,
+    /// For each panel what [`softmax::Running`] keeps.
+    running: Buffer,
 }
 
 impl Scratch {
@@ -33,9 +34,15 @@ impl Scratch {
             rows: device.scratch(sizes.columns * sizes.head_dim),
             scores: device.scratch(sizes.key_block * sizes.columns),
             output: device.scratch(queries * sizes.padded_dim()),
-            running: vec![softmax::Running::new(sizes.columns); panels],
+            running: device.scratch(queries * softmax::RUNNING_VALUES),
         }
     }
+}
+
+/// The state of a panel of queries.
+fn running_of(running: &mut Buffer, columns: usize, panel: usize) -> softmax::Running<'_> {
+    let size = columns * softmax::RUNNING_VALUES;
+    softmax::Running::over(&mut running[panel * size..][..size])
 }
 
 /// `packed` begins with the packed blocks of the task's head.
@@ -48,8 +55,9 @@ pub(super) fn attend(
     let sizes = shared.sizes;
     pack_queries(shared, task, scratch);
     let panels = (task.output.rows * sizes.group).div_ceil(sizes.columns);
-    let running = scratch.running[..panels].iter_mut();
-    running.for_each(softmax::Running::reset);
+    for panel in 0..panels {
+        running_of(&mut scratch.running, sizes.columns, panel).reset();
+    }
     let blocks = packed[..sizes.packed_head()].chunks_exact(sizes.packed_block());
     for (index, packed) in blocks.enumerate() {
         let block = KeyBlock {
@@ -105,14 +113,20 @@ fn attend_panel(
         return;
     }
     multiply_keys(shared, block, queries.panel, count, scratch);
-    let scores = &mut scratch.scores[..count * sizes.columns];
+    let Scratch {
+        scores,
+        output,
+        running,
+        ..
+    } = scratch;
+    let scores = &mut scores[..count * sizes.columns];
     apply_mask(shared, block, queries, scores);
-    let running = &mut scratch.running[queries.panel];
-    let changed = softmax::weigh(shared.simd, scores, sizes.columns, running);
+    let mut running = running_of(running, sizes.columns, queries.panel);
+    let changed = softmax::weigh(shared.simd, scores, sizes.columns, &mut running);
     let size = sizes.padded_dim() * sizes.columns;
-    let output = &mut scratch.output[queries.panel * size..][..size];
+    let output = &mut output[queries.panel * size..][..size];
     if block.first > 0 && changed {
-        softmax::rescale(shared.simd, output, &running.rescale);
+        softmax::rescale(shared.simd, output, running.rescale);
     }
     multiply_values(shared, block, scores, output);
 }
@@ -209,7 +223,7 @@ fn pack_queries(shared: &Shared<'_>, task: &Task<'_>, scratch: &mut Scratch) {
     pack::queries(&source, &queries, &mut scratch.queries, &mut scratch.rows);
 }
 
-fn write_output(shared: &Shared<'_>, task: &mut Task<'_>, scratch: &Scratch) {
+fn write_output(shared: &Shared<'_>, task: &mut Task<'_>, scratch: &mut Scratch) {
     let Sizes {
         columns,
         group,
@@ -219,7 +233,7 @@ fn write_output(shared: &Shared<'_>, task: &mut Task<'_>, scratch: &Scratch) {
     let size = shared.sizes.padded_dim() * columns;
     for lane in 0..task.output.rows * group {
         let (panel, query) = (lane / columns, lane % columns);
-        let factor = 1.0 / scratch.running[panel].sums[query];
+        let factor = 1.0 / running_of(&mut scratch.running, columns, panel).sums[query];
         let output = &scratch.output[panel * size..][..size];
         let row = &mut task.output.row_mut(lane / group)[lane % group * head_dim..][..head_dim];
         softmax::column(shared.simd, row, output, columns, query, factor);

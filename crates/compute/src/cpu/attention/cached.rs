@@ -49,11 +49,10 @@ pub(in crate::cpu) fn run(
     let blocks =
         blocks.map(|(index, packed)| (index / sizes.blocks(), index % sizes.blocks(), packed));
     let blocks = blocks.filter(|(_, block, _)| touched.contains(block));
-    pack_blocks(device, &shared, blocks.collect());
+    pack_blocks(device, &shared, blocks.collect::<Vec<_>>().into_iter());
     let mut outputs = outputs(device, &shared);
     let tasks = tasks(&mut outputs, &shared);
-    let packed: Vec<&[f32]> = packed.chunks_exact(sizes.packed_head()).collect();
-    attend_all(device, &shared, tasks, 0, &packed);
+    attend_all(device, &shared, tasks.into_iter(), (0, packed));
     outputs.remove(0)
 }
 

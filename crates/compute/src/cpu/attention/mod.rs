@@ -216,7 +216,7 @@ pub(super) fn run(device: &CpuDevice, attention: &Attention<'_>) -> Vec<Tensor> 
         return tiled::run(device, unit, &shared);
     }
     let mut outputs = outputs(device, &shared);
-    let mut tasks = tasks(&mut outputs, &shared).into_iter().peekable();
+    let mut tasks = tasks(&mut outputs, &shared);
     let pairs = attention.heads * batch;
     let wave = (WAVE_BYTES / size_of::<f32>() / sizes.packed_head()).clamp(1, pairs);
     let mut packed = device.scratch(wave * sizes.packed_head());
@@ -228,13 +228,9 @@ pub(super) fn run(device: &CpuDevice, attention: &Attention<'_>) -> Vec<Tensor> 
             let pair = first + index / sizes.blocks();
             (pair, index % sizes.blocks(), packed)
         });
-        pack_blocks(device, &shared, blocks.collect());
-        let mut of_wave = Vec::new();
-        while let Some(task) = tasks.next_if(|task| task.pair < end) {
-            of_wave.push(task);
-        }
-        let packed = packed.chunks_exact(sizes.packed_head());
-        attend_all(device, &shared, of_wave, first, &packed.collect::<Vec<_>>());
+        pack_blocks(device, &shared, blocks);
+        let of_wave = tasks.drain(..before(&tasks, end));
+        attend_all(device, &shared, of_wave, (first, packed));
     }
     outputs
 }
@@ -249,7 +245,11 @@ fn outputs(device: &CpuDevice, shared: &Shared<'_>) -> Vec<Tensor> {
 }
 
 /// Packs keys and values of `(pair, block of its keys, where to)`.
-fn pack_blocks(device: &CpuDevice, shared: &Shared<'_>, blocks: Vec<(usize, usize, &mut [f32])>) {
+fn pack_blocks<'a>(
+    device: &CpuDevice,
+    shared: &Shared<'_>,
+    blocks: impl ExactSizeIterator<Item = (usize, usize, &'a mut [f32])> + Send,
+) {
     let sizes = shared.sizes;
     let scratch = || device.scratch(sizes.rows * sizes.head_dim);
     device.for_each(blocks, scratch, |rows, (pair, block, packed)| {
@@ -259,33 +259,37 @@ fn pack_blocks(device: &CpuDevice, shared: &Shared<'_>, blocks: Vec<(usize, usiz
     });
 }
 
-/// Runs tasks; `packed` are the packed blocks of the pairs from `first` on.
-fn attend_all(
+/// Runs tasks; `packed` are the packed heads of the pairs from the given one on.
+fn attend_all<'a>(
     device: &CpuDevice,
     shared: &Shared<'_>,
-    tasks: Vec<Task<'_>>,
-    first: usize,
-    packed: &[&[f32]],
+    tasks: impl ExactSizeIterator<Item = Task<'a>> + Send,
+    (first, packed): (usize, &[f32]),
 ) {
+    let size = shared.sizes.packed_head();
     let scratch = || block::Scratch::new(device, shared.sizes);
     device.for_each(tasks, scratch, |scratch, mut task| {
-        block::attend(shared, packed[task.pair - first], &mut task, scratch);
+        let head = &packed[(task.pair - first) * size..][..size];
+        block::attend(shared, head, &mut task, scratch);
     });
 }
 
 /// All tasks, those of one head of one sample together, in the order of the pairs.
 fn tasks<'a>(outputs: &'a mut [Tensor], shared: &Shared<'_>) -> Vec<Task<'a>> {
-    let mut tasks = Vec::new();
+    let grid = |output: &Tensor| Grid {
+        rows: output.dim(1),
+        columns: output.width(),
+        tile_rows: shared.sizes.query_tokens(),
+        tile_columns: shared.sizes.group * shared.sizes.head_dim,
+    };
+    let counts = outputs
+        .iter()
+        .map(|output| grid(output).tiles(shared.batch));
+    let mut tasks = Vec::with_capacity(counts.sum());
     let mut segment_start = shared.inputs.past;
     for (segment, output) in outputs.iter_mut().enumerate() {
-        let rows = output.dim(1);
-        let grid = Grid {
-            rows,
-            columns: output.width(),
-            tile_rows: shared.sizes.query_tokens(),
-            tile_columns: shared.sizes.group * shared.sizes.head_dim,
-        };
-        tasks.extend(tiles(output.data_mut(), grid).into_iter().map(|output| {
+        let (rows, grid) = (output.dim(1), grid(output));
+        tasks.extend(tiles(output.data_mut(), grid).map(|output| {
             let head = output.column / (shared.sizes.group * shared.sizes.head_dim);
             Task {
                 pair: head * shared.batch + output.sample,
@@ -296,6 +300,11 @@ fn tasks<'a>(outputs: &'a mut [Tensor], shared: &Shared<'_>) -> Vec<Task<'a>> {
         }));
         segment_start += rows;
     }
-    tasks.sort_by_key(|task| task.pair);
+    tasks.sort_unstable_by_key(|task| (task.pair, task.segment, task.output.row));
     tasks
+}
+
+/// How many of the sorted tasks are of the pairs before `end`.
+fn before(tasks: &[Task<'_>], end: usize) -> usize {
+    tasks.partition_point(|task| task.pair < end)
 }

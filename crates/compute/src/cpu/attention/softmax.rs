@@ -5,23 +5,30 @@ use crate::{
     cpu::simd::{math::exp2, vectorised},
 };
 
+/// Values that [`Running`] keeps of a query.
+pub(super) const RUNNING_VALUES: usize = 3;
+
 /// The state of a panel of queries, one value for each.
-#[derive(Clone, Debug)]
-pub(super) struct Running {
+#[derive(Debug)]
+pub(super) struct Running<'a> {
     /// The greatest score so far, and never below the least number, so that -infinity weighs nothing.
-    pub peaks: Vec<f32>,
+    pub peaks: &'a mut [f32],
     /// The sum of the weights so far.
-    pub sums: Vec<f32>,
+    pub sums: &'a mut [f32],
     /// What the last block's new peaks made of the weights before it.
-    pub rescale: Vec<f32>,
+    pub rescale: &'a mut [f32],
 }
 
-impl Running {
-    pub fn new(columns: usize) -> Self {
+impl<'a> Running<'a> {
+    /// Over a panel's part of a scratch, [`RUNNING_VALUES`] for each query.
+    pub fn over(values: &'a mut [f32]) -> Self {
+        let queries = values.len() / RUNNING_VALUES;
+        let (peaks, rest) = values.split_at_mut(queries);
+        let (sums, rescale) = rest.split_at_mut(queries);
         Self {
-            peaks: vec![f32::MIN; columns],
-            sums: vec![0.0; columns],
-            rescale: vec![1.0; columns],
+            peaks,
+            sums,
+            rescale,
         }
     }
 
@@ -82,7 +89,7 @@ vectorised! {
 
     /// Turns scores into weights and takes them into the sums; says whether older weights must be
     /// rescaled.
-    pub fn weigh(scores: &mut [f32], columns: usize, running: &mut Running) -> bool {
+    pub fn weigh(scores: &mut [f32], columns: usize, running: &mut Running<'_>) -> bool {
         let mut changed = false;
         for first in (0..columns).step_by(LANES) {
             let lanes = first..first + LANES;

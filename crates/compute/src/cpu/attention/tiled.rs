@@ -16,7 +16,7 @@
 mod pack;
 mod softmax;
 
-use super::{Shared, Task, outputs, tasks};
+use super::{Shared, Task, before, outputs, tasks};
 use crate::{
     Mask, Tensor,
     cpu::{
@@ -26,8 +26,8 @@ use crate::{
             block::{self, BLOCK_COLUMNS, BLOCK_ROWS, Sums},
             on_tiles,
             tiles::{Operand, Tiles},
-            view::{view, view_mut},
         },
+        view::{view, view_mut},
     },
     workspace::Buffer,
 };
@@ -115,7 +115,7 @@ pub(super) fn suits(shared: &Shared<'_>) -> bool {
 pub(super) fn run(device: &CpuDevice, unit: TileUnit, shared: &Shared<'_>) -> Vec<Tensor> {
     let sizes = Sizes::new(shared.sizes.head_dim, shared.end);
     let mut outputs = outputs(device, shared);
-    let mut tasks = tasks(&mut outputs, shared).into_iter().peekable();
+    let mut tasks = tasks(&mut outputs, shared);
     let pairs = shared.sizes.key_value_heads * shared.batch;
     let head = sizes.packed_head();
     let wave = (WAVE_BYTES / size_of::<u16>() / head).clamp(1, pairs);
@@ -125,10 +125,7 @@ pub(super) fn run(device: &CpuDevice, unit: TileUnit, shared: &Shared<'_>) -> Ve
         let end = pairs.min(first + wave);
         let packed = &mut packed[..(end - first) * head];
         pack_pairs(device, shared, sizes, first, packed);
-        let mut of_wave = Vec::new();
-        while let Some(task) = tasks.next_if(|task| task.pair < end) {
-            of_wave.push(task);
-        }
+        let of_wave = tasks.drain(..before(&tasks, end));
         on_tiles!(unit, T => attend_all::<T>(device, shared, sizes, of_wave, (first, packed)));
     }
     outputs.into_iter().map(Tensor::into_coarse).collect()
@@ -143,7 +140,6 @@ fn pack_pairs(
     packed: &mut [u16],
 ) {
     let blocks = packed.chunks_exact_mut(2 * sizes.packed_part()).enumerate();
-    let blocks = blocks.collect();
     let rows = || pack::Rows::new(device, sizes);
     device.for_each(blocks, rows, |rows, (index, packed)| {
         let source = shared.source(first + index / sizes.blocks);
@@ -156,11 +152,11 @@ fn pack_pairs(
 }
 
 /// Runs tasks; `packed` are the packed heads of the pairs from the given one on.
-fn attend_all<T: Tiles>(
+fn attend_all<'a, T: Tiles>(
     device: &CpuDevice,
     shared: &Shared<'_>,
     sizes: Sizes,
-    tasks: Vec<Task<'_>>,
+    tasks: impl ExactSizeIterator<Item = Task<'a>> + Send,
     (first, packed): (usize, &[u16]),
 ) {
     let scratch = || Scratch::<T>::new(device, sizes);
@@ -187,7 +183,8 @@ struct Scratch<T> {
     weights: Buffer,
     /// `[query][feature]`
     output: Buffer,
-    running: Vec<softmax::Running>,
+    /// A [`softmax::Kept`] for each query.
+    running: Buffer,
 }
 
 impl<T: Tiles> Scratch<T> {
@@ -201,7 +198,7 @@ impl<T: Tiles> Scratch<T> {
             scores: device.scratch(queries * sizes.score_stride()),
             weights: operands(queries * sizes.key_block),
             output: device.scratch(queries * sizes.output_stride()),
-            running: vec![softmax::Running::default(); queries],
+            running: device.scratch(queries * softmax::NOTHING_YET.len()),
         }
     }
 }
@@ -237,7 +234,8 @@ impl<T: Tiles> Attending<'_, T> {
         let source = self.shared.source(task.pair);
         let target = view_mut(&mut self.scratch.queries);
         pack::queries(&source, &queries, target, &mut self.scratch.rows);
-        self.scratch.running.fill(softmax::Running::default());
+        let (running, _) = self.scratch.running.as_chunks_mut();
+        running.fill(softmax::NOTHING_YET);
         // A causal task sees no key after its last query.
         let end = match self.shared.inputs.mask {
             Mask::Causal => task.segment_start + task.output.row + task.output.rows,
@@ -311,7 +309,8 @@ impl<T: Tiles> Attending<'_, T> {
             ..
         } = &mut *self.scratch;
         let weights = view_mut::<u16>(weights);
-        for (row, running) in running[..task.output.rows].iter_mut().enumerate() {
+        let (running, _) = running.as_chunks_mut();
+        for (row, kept) in running[..task.output.rows].iter_mut().enumerate() {
             let scores = &mut scores[row * stride..][..width];
             let query = first_query + row;
             let mut seen = block.count;
@@ -327,7 +326,9 @@ impl<T: Tiles> Attending<'_, T> {
             scores[seen..].fill(f32::NEG_INFINITY);
             let panel = row / BLOCK_ROWS * BLOCK_ROWS * self.sizes.key_block;
             let weights = &mut weights[panel + row % BLOCK_ROWS * STEP..];
-            softmax::weigh(simd, weights, scores, running);
+            let mut running = softmax::Running::of(*kept);
+            softmax::weigh(simd, weights, scores, &mut running);
+            *kept = running.kept();
             if block.first > 0 && running.rescale != 1.0 {
                 let output = &mut output[row * output_stride..][..self.sizes.padded_dim];
                 softmax::scale(simd, output, running.rescale);
@@ -379,7 +380,8 @@ impl<T: Tiles> Attending<'_, T> {
     fn write_output(&mut self, task: &mut Task<'_>) {
         let stride = self.sizes.output_stride();
         for row in 0..task.output.rows {
-            let factor = 1.0 / self.scratch.running[row].sum;
+            let (running, _) = self.scratch.running.as_chunks();
+            let factor = 1.0 / softmax::Running::of(running[row]).sum;
             let output = &self.scratch.output[row * stride..][..self.sizes.head_dim];
             softmax::scaled(self.shared.simd, task.output.row_mut(row), output, factor);
         }

@@ -69,7 +69,7 @@ pub(super) fn transformed(device: &CpuDevice, packed: &PackedConv) -> Buffer {
     let tasks = output.chunks_exact_mut(POINTS * count).enumerate();
     let kernels = device.kernels;
     device.for_each(
-        tasks.collect(),
+        tasks,
         || device.scratch(packed.room()),
         |room, (panel, output)| {
             let taps = View {

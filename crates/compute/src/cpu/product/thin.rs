@@ -9,6 +9,7 @@ use crate::cpu::{
     kernels::{IntegerPanels, Kernels, Source, THIN_ROWS, Target, thin_rows},
     panels::{Panels, Stored},
     tile::Tile,
+    view::view,
 };
 
 /// [`Kernels::thin_f32`] or [`Kernels::thin_bf16`].
@@ -62,7 +63,7 @@ pub fn strip(
                 let panels = IntegerPanels {
                     rows: height,
                     pairs,
-                    a: &integers.a[rows.start * 2 * pairs..][..height * 2 * pairs],
+                    a: &view(&integers.a)[rows.start * 2 * pairs..][..height * 2 * pairs],
                     a_scales: &integers.scales[rows.start..][..height],
                     count,
                     b: &values[stored()],

@@ -13,9 +13,9 @@ use crate::{
             block::{BLOCK_COLUMNS, BLOCK_ROWS},
             rounding,
             tiles::{TILE_COLUMNS, TILE_ROWS},
-            view::view_mut,
         },
         simd::vectorised,
+        view::view_mut,
     },
     workspace::Buffer,
 };

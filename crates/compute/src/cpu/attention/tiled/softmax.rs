@@ -17,13 +17,19 @@ pub(super) struct Running {
     pub rescale: f32,
 }
 
-impl Default for Running {
-    fn default() -> Self {
-        Self {
-            peak: f32::MIN,
-            sum: 0.0,
-            rescale: 1.0,
-        }
+/// Values of a [`Running`], as they wait in a scratch.
+pub(super) type Kept = [f32; 3];
+
+/// Before the first key.
+pub(super) const NOTHING_YET: Kept = [f32::MIN, 0.0, 1.0];
+
+impl Running {
+    pub fn of([peak, sum, rescale]: Kept) -> Self {
+        Self { peak, sum, rescale }
+    }
+
+    pub fn kept(self) -> Kept {
+        [self.peak, self.sum, self.rescale]
     }
 }
 

@@ -1,7 +1,7 @@
-//! Workspace buffers, which hold f32, seen as what tiles multiply and sum up.
+//! Workspace buffers, which hold f32, seen as numbers of the types that products of bf16 and of integers take.
 #![expect(unsafe_code, reason = "numbers are seen as numbers of another type")]
 
-use crate::cpu::aligned::Plain;
+use super::aligned::Plain;
 
 /// The same bytes as numbers of another type.
 ///
