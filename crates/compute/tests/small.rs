@@ -119,28 +119,36 @@ fn coded(rng: &mut StdRng, encoding: Encoding, values: usize) -> Vec<u8> {
     bytes
 }
 
+fn check_coded(encoding: Encoding) {
+    let depth = encoding.block_values().max(32);
+    // Random codes spread over many powers of two, which integers do not.
+    let devices = devices(&[WeightFormat::Exact, WeightFormat::Bf16]);
+    check_on(&devices, "linear over coded weights", |device, rng| {
+        let bytes = coded(rng, encoding, 5 * depth);
+        let values = StoredValues::encoded(encoding, &bytes);
+        let layer = device.pack_stored_linear(&StoredMatrix::new(depth, [values]), None);
+        let rows = [1, 7].map(|rows| draw(rng, &[1, rows, depth]));
+        let outputs = rows.map(|x| device.linear(&layer, &x, Epilogue::None));
+        outputs.to_vec()
+    });
+}
+
 #[test]
-fn linear_layers_over_coded_weights() {
-    for encoding in [
-        Encoding::F8E4m3,
-        Encoding::F16,
-        Encoding::Q5_1,
-        Encoding::Q8_0,
-        Encoding::Q4K,
-        Encoding::Q6K,
-    ] {
-        let depth = encoding.block_values().max(32);
-        // Random codes spread over many powers of two, which integers do not.
-        let devices = devices(&[WeightFormat::Exact, WeightFormat::Bf16]);
-        check_on(&devices, "linear over coded weights", |device, rng| {
-            let bytes = coded(rng, encoding, 5 * depth);
-            let values = StoredValues::encoded(encoding, &bytes);
-            let layer = device.pack_stored_linear(&StoredMatrix::new(depth, [values]), None);
-            let rows = [1, 7].map(|rows| draw(rng, &[1, rows, depth]));
-            let outputs = rows.map(|x| device.linear(&layer, &x, Epilogue::None));
-            outputs.to_vec()
-        });
-    }
+fn linear_layers_over_single_numbers() {
+    check_coded(Encoding::F8E4m3);
+    check_coded(Encoding::F16);
+}
+
+#[test]
+fn linear_layers_over_blocks() {
+    check_coded(Encoding::Q5_1);
+    check_coded(Encoding::Q8_0);
+}
+
+#[test]
+fn linear_layers_over_blocks_of_blocks() {
+    check_coded(Encoding::Q4K);
+    check_coded(Encoding::Q6K);
 }
 
 fn rope(rng: &mut StdRng, tokens: usize, layout: RopeLayout) -> RopeTable {

@@ -29,8 +29,8 @@ from fused import velocity
 from parallel import Trainer, fill, run
 from scenes import SQUARE, Scene, held_out, random_format, random_scene
 
-STEPS = 16000
-DECAY_SHARE = 0.4  # the last part of the steps brings the rate to zero
+STEPS = 12000
+DECAY_SHARE = 0.6  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
 BATCH = (14, 8)  # pictures, edits: about as many tokens
 POOL_START, POOL_LIMIT, POOL_GROWTH = (300, 200), (12000, 8000), (1, 1)  # pictures, edits; growth a step

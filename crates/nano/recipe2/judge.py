@@ -1,6 +1,6 @@
 """The figures: held-out requests and edits, drawn and judged, and sheets to look at.
 
-    python crates/nano/recipe2/judge.py [--count 400] [--checkpoints] [--sheet FILE] [--formats] [--write]
+    python crates/nano/recipe2/judge.py [--count 400] [--checkpoints] [--sheet FILE] [--formats] [--steps 16] [--true-cfg 1.0] [--write]
 
 `--checkpoints` takes the last checkpoints as they are; without it the exported folder is judged (bf16 weights, f32 arithmetic).
 """
@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,7 +24,16 @@ from judged import held_out_edits, held_out_requests, judge_itself, loose_reques
 from sample import sample
 from scenes import FORMATS, SQUARE
 
-STEPS = 16
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are drawn: steps, and true CFG's scale over the empty text (which keeps an edit's picture; 1 is without)."""
+
+    steps: int = 16
+    true_cfg: float = 1.0
+
+
 LOOK_AT = (
     "a red circle left of a blue square on a white background", "a large yellow star on a dotted navy background",
     "a pink heart above a small green tree on cream", "a house on top of a brown square on a gradient blue background",
@@ -55,14 +65,16 @@ def noise_for(indices, width: int, height: int, seed: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def generate(model, texts, sizes, references=None, seed: int = 1000, steps: int = STEPS) -> list[np.ndarray]:
+def generate(model, texts, sizes, references=None, seed: int = 1000, sampling: Sampling = Sampling()) -> list[np.ndarray]:
     """Pictures for texts; `references` are (height, width, 3) pictures to edit. `model` is (encoders, vae, transformer)."""
     encoders, autoencoder, transformer = model
     pictures: list = [None] * len(texts)
+    nothing = encoders([""])
     for (width, height), indices in by_size(sizes):
         states, pooled = encoders([texts[i] for i in indices])
         reference = vae.encode(autoencoder, np.stack([references[i] for i in indices])) if references else None
-        latents = sample(transformer, states, pooled, noise_for(indices, width, height, seed), reference, steps)
+        latents = sample(transformer, states, pooled, noise_for(indices, width, height, seed), reference, sampling.steps, nothing=nothing,
+                         true_cfg=sampling.true_cfg)
         for index, picture in zip(indices, to_pictures(vae.decode(autoencoder, latents).numpy())):
             pictures[index] = picture
     return pictures
@@ -72,17 +84,17 @@ def size_of(scene):
     return scene.width, scene.height
 
 
-def judged_requests(load, requests):
+def judged_requests(load, requests, sampling=Sampling()):
     """-> the pictures drawn, the verdicts."""
     torch.set_num_threads(1)
-    pictures = generate(load(), [r.text for r in requests], [size_of(r.scene) for r in requests])
+    pictures = generate(load(), [r.text for r in requests], [size_of(r.scene) for r in requests], sampling=sampling)
     return pictures, [read(picture, r) for picture, r in zip(pictures, requests)]
 
 
-def judged_edits(load, edits):
+def judged_edits(load, edits, sampling=Sampling()):
     """-> the edited pictures, the verdicts."""
     torch.set_num_threads(1)
-    edited = generate(load(), [e.instruction for e in edits], [size_of(e.source) for e in edits], [draw(e.source) for e in edits], 5000)
+    edited = generate(load(), [e.instruction for e in edits], [size_of(e.source) for e in edits], [draw(e.source) for e in edits], 5000, sampling)
     return edited, [read(picture, wanted(e)) for picture, e in zip(edited, edits)]
 
 
@@ -102,10 +114,10 @@ def grouped(items, verdicts, key) -> dict:
     return {name: f"{right(part)} of {len(part)}" for name, part in sorted(found.items(), key=lambda pair: str(pair[0]))}
 
 
-def figures(load, count: int, sheet_file=None) -> dict:
+def figures(load, count: int, sheet_file=None, sampling=Sampling()) -> dict:
     requests, edits, loose = held_out_requests(count), held_out_edits(count), loose_requests(max(count // 8, 8))
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        jobs = [pool.submit(judged_requests, load, requests + loose), pool.submit(judged_edits, load, edits)]
+        jobs = [pool.submit(judged_requests, load, requests + loose, sampling), pool.submit(judged_edits, load, edits, sampling)]
         (pictures, verdicts), (edited, edit_verdicts) = (job.result() for job in jobs)
     if sheet_file:
         pairs = [p for e, picture in zip(edits[:24], edited) for p in (draw(e.source), picture)]
@@ -113,7 +125,7 @@ def figures(load, count: int, sheet_file=None) -> dict:
     plain = verdicts[:count]
     form = lambda scene: "square" if size_of(scene) == SQUARE else "other"
     return {
-        "pictures": count, "edits": count, "steps": STEPS, "prompts": shares(plain),
+        "pictures": count, "edits": count, "steps": sampling.steps, "true cfg": sampling.true_cfg, "prompts": shares(plain),
         "by number of objects": grouped(requests, plain, lambda r: len(r.scene.objects)), "by layout": grouped(requests, plain, lambda r: r.scene.layout),
         "by pattern": grouped(requests, plain, lambda r: r.scene.pattern), "by format": grouped(requests, plain, lambda r: form(r.scene)),
         "loose descriptions": right(verdicts[count:]), "edits right": right(edit_verdicts), "edits, by question": shares(edit_verdicts),
@@ -175,6 +187,8 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoints", action="store_true", help="judge the last checkpoints")
     parser.add_argument("--sheet", help="a PNG of the first held-out pictures and edits")
     parser.add_argument("--look", help="a PNG of fixed prompts and edits; nothing is judged")
+    parser.add_argument("--steps", type=int, default=Sampling.steps)
+    parser.add_argument("--true-cfg", type=float, default=Sampling.true_cfg)
     parser.add_argument("--formats", action="store_true", help="judge prompts in each format")
     parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
     options = parser.parse_args()
@@ -182,7 +196,7 @@ if __name__ == "__main__":
     if options.look:
         look(load(), options.look)
         raise SystemExit
-    found = figures(load, options.count, options.sheet)
+    found = figures(load, options.count, options.sheet, Sampling(options.steps, options.true_cfg))
     if options.formats:
         found["prompts by size"] = format_figures(load, options.count)
     judged = judge_itself(options.count)

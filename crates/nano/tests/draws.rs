@@ -30,6 +30,12 @@ fn request(prompt: &str, seed: u64, size: Size) -> Request {
     }
 }
 
+/// The size that the model was made for.
+fn square() -> Size {
+    let native = NANO.settings().native;
+    native.size_for(Ratio::new(1, 1), Table::Kontext)
+}
+
 /// How many different colours a picture has: a model that failed paints one.
 fn colours(picture: &RgbImage) -> usize {
     let mut colours: Vec<[u8; 3]> = picture.pixels().map(|p| p.0).collect();
@@ -48,10 +54,10 @@ fn the_files_are_a_kontext_model_and_small_enough_to_ship() {
 
 #[test]
 fn a_prompt_becomes_a_picture_and_the_seed_decides_which() {
-    let size = Size::new(128, 128);
+    let size = square();
     let prompt = "a red circle left of a blue square on a white background";
     let picture = draw(&request(prompt, 42, size));
-    assert_eq!(picture.dimensions(), (128, 128));
+    assert_eq!(picture.dimensions(), (size.width, size.height));
     assert!(colours(&picture) > 16);
     assert!(draw(&request(prompt, 42, size)) == picture);
     assert!(draw(&request(prompt, 43, size)) != picture);
@@ -79,8 +85,8 @@ fn words_outside_the_language_end_in_a_picture_too() {
         &"a very long sentence that goes on and on, ".repeat(200),
     ];
     for prompt in DOCUMENTED_PROMPTS.iter().chain(&strange) {
-        let picture = draw(&request(prompt, 1, Size::new(128, 128)));
-        assert_eq!(picture.dimensions(), (128, 128), "{prompt}");
+        let picture = draw(&request(prompt, 1, square()));
+        assert_eq!(picture.width(), square().width, "{prompt}");
     }
 }
 
@@ -102,14 +108,13 @@ fn all_thirteen_ratios_work_in_both_tables() {
 #[test]
 fn an_edit_depends_on_its_reference() {
     let flat = |colour| RgbImage::from_pixel(300, 200, Rgb(colour));
+    let size = NANO.settings().native.bucket_of(Size::new(300, 200));
     let edit = |reference: RgbImage| {
-        let size = Size::new(reference.width(), reference.height());
-        let size = NANO.settings().native.bucket_of(size);
         let mut request = request("make the background black", 7, size);
         request.items[0].references = vec![reference];
         draw(&request)
     };
     let picture = edit(flat([250, 250, 250]));
-    assert_eq!(picture.dimensions(), (160, 112));
+    assert_eq!(picture.dimensions(), (size.width, size.height));
     assert!(picture != edit(flat([20, 30, 200])));
 }
