@@ -40,7 +40,8 @@ OBJECT_WEIGHT = 3.0
 PROMPT_DROPOUT, LOOSE_SHARE = 0.03, 0.08
 AVERAGE_DECAY = 0.998
 FIRST_STEPS = 1200  # of mostly one object
-EDITS_IN_TURN_FROM = 6000  # from here rank 0 learns edits at every second step: they are slower to learn
+CROWDED_UNTIL = 9000  # to here, of two pictures the one with more objects is learned: most of what is hard is drawing shapes
+EDITS_IN_TURN_FROM = 9000  # from here rank 0 learns edits at every second step; before, pictures teach drawing faster
 PICTURE, EDIT = 0, 1
 TOKEN = 2 * vae.FOLD  # pixels a side
 CHECKPOINT = WORK / "diffusion.pt"
@@ -56,6 +57,13 @@ class Example:
     target: torch.Tensor
     reference: torch.Tensor | None
     weight: torch.Tensor
+
+    @property
+    def shown(self) -> Scene:
+        """What the target shows."""
+        if isinstance(self.said, Edit):
+            return self.said.target
+        return self.said.scene if isinstance(self.said, Request) else self.said
 
 
 def differing_tokens(a: np.ndarray, b: np.ndarray) -> torch.Tensor:
@@ -130,11 +138,12 @@ class Pool:
             if not held_out(edit.target):
                 return edit
 
-    def take(self, count: int) -> tuple[tuple[int, int], list[Example]]:
-        """`count` examples of one size."""
+    def take(self, count: int, crowded: bool) -> tuple[tuple[int, int], list[Example]]:
+        """`count` examples of one size; `crowded` prefers those with many objects."""
         sizes = [size for size, found in self.by_size.items() if len(found) >= FEWEST_IN_POOL and size != SQUARE]
         size = self.rng.choice(sizes) if sizes and self.rng.random() > SQUARE_SHARE else SQUARE
-        return size, [self.rng.choice(self.by_size[size]) for _ in range(count)]
+        one = lambda: self.rng.choice(self.by_size[size])
+        return size, [max(one(), one(), key=lambda e: len(e.shown.objects)) if crowded else one() for _ in range(count)]
 
 
 def sentence(rng: random.Random, said: Scene | Request | Edit) -> str:
@@ -221,7 +230,7 @@ def worker(trainer: Trainer, seed: int) -> None:
         pool, due[kind] = pools[kind], due[kind] + 1
         if due[kind] % GROW_EVERY == 0:
             pool.grow(POOL_GROWTH[kind] * GROW_EVERY, POOL_LIMIT[kind], early=step < FIRST_STEPS)
-        loss, each = loss_of(model, encoders, *pool.take(BATCH[kind]), rng, generator)
+        loss, each = loss_of(model, encoders, *pool.take(BATCH[kind], crowded=kind == PICTURE and step < CROWDED_UNTIL), rng, generator)
         trainer.zero_grad()
         loss.backward()
         trainer.step(rate_at(step, steps), min(AVERAGE_DECAY, (step + 1) / (step + 20)))
