@@ -7,10 +7,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, PRO};
+use crate::nano;
 use crate::server::{Place, tintype};
-
-/// The width of nano's blocks.
-const WIDTH: usize = 128;
 
 /// The rank of the LoRAs here.
 const RANK: usize = 2;
@@ -24,14 +22,15 @@ fn lora(seed: u32) -> Vec<u8> {
     };
     let mut header = Map::new();
     let mut data = Vec::new();
-    for block in 0..3 {
+    let width = nano::width();
+    for block in 0..nano::double_blocks() {
         for layer in ["to_q", "to_v", "to_out.0"] {
-            for (part, shape) in [("A", [RANK, WIDTH]), ("B", [WIDTH, RANK])] {
+            for (part, shape) in [("A", [RANK, width]), ("B", [width, RANK])] {
                 let name = format!(
                     "transformer.transformer_blocks.{block}.attn.{layer}.lora_{part}.weight"
                 );
                 let start = data.len();
-                data.extend((0..RANK * WIDTH).flat_map(|_| (0.5 * number()).to_le_bytes()));
+                data.extend((0..RANK * width).flat_map(|_| (0.5 * number()).to_le_bytes()));
                 let tensor =
                     json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
                 header.insert(name, tensor);

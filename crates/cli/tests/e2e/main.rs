@@ -19,6 +19,7 @@ mod limits;
 mod loras;
 mod memory;
 mod metadata;
+mod nano;
 mod pictures;
 mod provider;
 mod references;

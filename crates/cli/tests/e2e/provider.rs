@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tintype_engine::test_support::{Fetch, Misbehaviour, Poll, StandIn, Submit};
 
 use crate::client::{Client, KONTEXT, PRO};
+use crate::nano;
 use crate::server::{LOOK_AGAIN, Place, Server, tintype};
 
 const KEY: &str = "a-key-that-nobody-may-see";
@@ -237,13 +238,9 @@ async fn a_model_that_does_not_fit_is_not_opened_if_another_engine_draws() {
         .env("A_KEY", KEY)
         .env("TINTYPE_COMPUTE__MEMORY_GB", "0.001");
     let server = Server::start(command);
-    assert!(
-        server
-            .greeting
-            .contains("does not fit into memory: for a picture of 128×128 it needs"),
-        "{}",
-        server.greeting
-    );
+    let side = nano::side();
+    let expected = format!("does not fit into memory: for a picture of {side}×{side} it needs");
+    assert!(server.greeting.contains(&expected), "{}", server.greeting);
     assert_eq!(maker(&draw(&server.client()).await).0, "bfl");
 }
 

@@ -7,6 +7,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::client::PRO;
+use crate::nano;
 use crate::server::{Place, Server};
 
 /// Pictures until one of them must have shown a preview: a run may be over before one is made.
@@ -72,7 +73,8 @@ async fn a_picture_is_watched_from_its_queue_to_its_address() {
             let header: Value = serde_json::from_slice(header).expect("JSON");
             assert_eq!(header["id"], task["id"]);
             let picture = image::load_from_memory(&picture[1..]).expect("a picture");
-            assert_eq!((picture.width(), picture.height()), (128, 128));
+            assert_eq!(picture.width() as usize, nano::side());
+            assert_eq!(picture.height(), picture.width());
             return;
         }
     }
