@@ -116,7 +116,9 @@ class Trainer:
         if self.rank == 0:
             self.parameters.copy_(saved["parameters"])
             self.average.copy_(saved["average"])
-        self.optimiser.load_state_dict(torch.load(f"{path}.{self.rank}"))
+        state = f"{path}.{self.rank}"
+        if os.path.exists(state):  # a checkpoint that was kept for long is without
+            self.optimiser.load_state_dict(torch.load(state))
         self.barrier.wait()
         return saved["step"]
 

@@ -1,6 +1,6 @@
-"""Finished stages in half precision beside the recipe: `python kept.py` keeps what is finished in work/nano2/.
+"""Stages in half precision beside the recipe: `python kept.py` keeps what is finished in work/nano2/, and the transformer as far as it is.
 
-A machine that has no checkpoints begins with these, so that only the unfinished stage is trained again.
+A machine that has no checkpoints begins with these, so that only the rest is trained.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import torch
 
 from paths import RECIPE
 import decoder
+import diffusion
 import text
 import vae
 
 FOLDER = RECIPE / "kept"
 STAGES = {"vae": (vae.CHECKPOINT, vae.STEPS), "text": (text.CHECKPOINT, text.STEPS), "decoder": (decoder.CHECKPOINT, decoder.STEPS)}
+
+
+UNFINISHED = {"transformer": diffusion.CHECKPOINT}
 
 
 def finished(name: str) -> bool:
@@ -30,20 +34,28 @@ def restore() -> None:
         if checkpoint.exists() or not kept.exists():
             continue
         found = np.load(kept)
-        if int(found["steps"]) != steps:
-            continue  # of another recipe
-        parameters = torch.from_numpy(found["parameters"].astype(np.float32))
-        torch.save({"step": steps, "parameters": parameters, "average": parameters.clone()}, checkpoint)
+        if int(found["steps"]) == steps:  # else of another recipe
+            put_back(found, checkpoint)
+    for name, checkpoint in UNFINISHED.items():
+        if not checkpoint.exists() and (FOLDER / f"{name}.npz").exists():
+            put_back(np.load(FOLDER / f"{name}.npz"), checkpoint)
+
+
+def put_back(found, checkpoint) -> None:
+    """A checkpoint without the optimiser's state."""
+    parameters = torch.from_numpy(found["parameters"].astype(np.float32))
+    torch.save({"step": int(found["steps"]), "parameters": parameters, "average": parameters.clone()}, checkpoint)
 
 
 def keep() -> None:
-    """Writes every finished stage."""
+    """Writes every finished stage, and the others' last checkpoints."""
     FOLDER.mkdir(exist_ok=True)
-    for name, (checkpoint, steps) in STAGES.items():
-        if finished(name):
-            parameters = torch.load(checkpoint)["parameters"].numpy().astype(np.float16)
-            np.savez_compressed(FOLDER / f"{name}.npz", parameters=parameters, steps=steps)
-            print(f"{name}: {parameters.size} parameters of step {steps}")
+    checkpoints = {name: checkpoint for name, (checkpoint, _) in STAGES.items() if finished(name)} | UNFINISHED
+    for name, checkpoint in checkpoints.items():
+        saved = torch.load(checkpoint)
+        parameters = saved["parameters"].numpy().astype(np.float16)
+        np.savez_compressed(FOLDER / f"{name}.npz", parameters=parameters, steps=saved["step"])
+        print(f"{name}: {parameters.size} parameters of step {saved['step']}")
 
 
 if __name__ == "__main__":
