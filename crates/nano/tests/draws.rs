@@ -86,7 +86,8 @@ fn words_outside_the_language_end_in_a_picture_too() {
     ];
     for prompt in DOCUMENTED_PROMPTS.iter().chain(&strange) {
         let picture = draw(&request(prompt, 1, square()));
-        assert_eq!(picture.width(), square().width, "{prompt}");
+        let Size { width, height } = square();
+        assert_eq!(picture.dimensions(), (width, height), "{prompt}");
     }
 }
 

@@ -34,7 +34,6 @@ fn wrong(language: &Language, prompt: &str, text: &str) -> Option<&'static str> 
     let objects = found.objects.iter().zip(&said.objects);
     let ground = said.background.as_deref().unwrap_or_default();
     let found_ground = found.background.as_deref().unwrap_or_default();
-    let grouped = matches!(found.relation.as_deref(), Some("inside" | "on top of"));
     let placed = |objects: &[Object]| {
         objects
             .iter()
@@ -75,7 +74,7 @@ fn wrong(language: &Language, prompt: &str, text: &str) -> Option<&'static str> 
             !found.objects.iter().all(complete),
             "leaves shapes or colours open",
         ),
-        (!positioned && !grouped, "leaves places open"),
+        (!positioned, "leaves places open"),
         (found.background.is_none(), "leaves the background open"),
         (
             pieces(text) > language.choices.most_pieces && text != prompt,
