@@ -10,7 +10,7 @@ use image::RgbImage;
 use image::imageops::replace;
 use tintype_compute::CpuDevice;
 use tintype_flux::pipeline::{Pipeline, Request};
-use tintype_flux::size::Size;
+use tintype_flux::size::{Ratio, Table};
 
 /// The longest side of a preview.
 const LONGEST: u32 = 256;
@@ -20,8 +20,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let prompt = arguments.next().ok_or("give a prompt")?;
     let file = arguments.next().ok_or("give a file for the previews")?;
     let pipeline = Pipeline::open(&tintype_nano::model(), Arc::new(CpuDevice::new(0)))?;
-    let mut run = pipeline.start(&Request::new(prompt, 42, Size::new(128, 128)))?;
-    let mut strip = RgbImage::new(128 * 4, 128 * (run.steps() as u32).div_ceil(4));
+    let native = pipeline.settings().native;
+    let size = native.size_for(Ratio::new(1, 1), Table::Kontext);
+    let mut run = pipeline.start(&Request::new(prompt, 42, size))?;
+    let mut strip = RgbImage::new(
+        size.width * 4,
+        size.height * (run.steps() as u32).div_ceil(4),
+    );
     while !run.is_done() {
         let began = Instant::now();
         run.step()?;
@@ -29,12 +34,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let preview = run.preview(LONGEST).ok_or("a step was made")?;
         let step = run.steps_done();
         println!("step {step}: {stepped:?}, preview {:?}", began.elapsed());
-        let (column, row) = ((step - 1) % 4, (step - 1) / 4);
+        let (column, row) = ((step as u32 - 1) % 4, (step as u32 - 1) / 4);
         replace(
             &mut strip,
             &preview[0],
-            (column * 128) as i64,
-            (row * 128) as i64,
+            i64::from(column * size.width),
+            i64::from(row * size.height),
         );
     }
     strip.save(file)?;

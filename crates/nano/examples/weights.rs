@@ -10,7 +10,7 @@ use image::RgbImage;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tintype_compute::{CpuDevice, CpuOptions, Device, Epilogue, Tensor, WeightFormat};
 use tintype_flux::pipeline::{Pipeline, Request};
-use tintype_flux::size::Size;
+use tintype_flux::size::{Ratio, Table};
 
 /// Prompts of the kind that the model knows.
 const PROMPTS: [&str; 4] = [
@@ -64,11 +64,13 @@ fn pictures(
     steps: Option<u32>,
 ) -> Result<Vec<RgbImage>, Box<dyn std::error::Error>> {
     let pipeline = Pipeline::open(&tintype_nano::model(), Arc::new(device(format)?))?;
+    let native = pipeline.settings().native;
+    let size = native.size_for(Ratio::new(1, 1), Table::Kontext);
     let mut pictures = Vec::new();
     for (seed, prompt) in PROMPTS.into_iter().enumerate() {
         let request = Request {
             steps,
-            ..Request::new(prompt, seed as u64, Size::new(128, 128))
+            ..Request::new(prompt, seed as u64, size)
         };
         let mut run = pipeline.start(&request)?;
         while !run.is_done() {

@@ -14,12 +14,15 @@ from diffusers import FluxKontextPipeline, FluxPipeline
 from PIL import Image
 
 import judge
+from captions import Request
 from draw import draw
-from language import Object, Scene, held_out_edits, held_out_scenes
+from judge_picture import read
+from judged import held_out_edits, held_out_requests, wanted
 from paths import MODEL
+from scenes import SQUARE, Object, Scene
 
 PROMPT = "a red circle left of a blue square on a white background"
-SCENE = Scene("white", (Object("circle", "red", "medium", (0, 1)), Object("square", "blue", "medium", (2, 1))))
+SCENE = Scene("white", "plain", (Object("circle", "red", "medium", (0, 1)), Object("square", "blue", "medium", (2, 1))))
 COUNT = 10
 
 
@@ -39,20 +42,19 @@ def main() -> int:
         pipeline.set_progress_bar_config(disable=True)
     model = judge.exported()
 
-    told = judge.read(by_pipeline(flux, settings, PROMPT, 128, 128, 42), SCENE)
+    told = read(by_pipeline(flux, settings, PROMPT, *SQUARE, 42), Request(PROMPT, SCENE))
     print(f"{PROMPT!r}: {'right' if told.everything else told}")
 
-    asked = held_out_scenes(COUNT)
-    own = judge.generate(model, [text for text, _ in asked], [(s.width, s.height) for _, s in asked])
-    theirs = [by_pipeline(flux, settings, text, s.width, s.height, 1000 + i) for i, (text, s) in enumerate(asked)]
+    asked = held_out_requests(COUNT)
+    own = judge.generate(model, [r.text for r in asked], [judge.size_of(r.scene) for r in asked])
+    theirs = [by_pipeline(flux, settings, r.text, *judge.size_of(r.scene), 1000 + i) for i, r in enumerate(asked)]
     edits = held_out_edits(COUNT)
     sources = [draw(edit.source) for edit in edits]
     own += judge.generate(model, [e.instruction for e in edits], [(s.shape[1], s.shape[0]) for s in sources], sources, 5000)
     theirs += [by_pipeline(kontext, settings, e.instruction, s.shape[1], s.shape[0], 5000 + i, image=Image.fromarray(s),
                            _auto_resize=False, max_area=s.shape[0] * s.shape[1]) for i, (e, s) in enumerate(zip(edits, sources))]
     apart = [int(np.abs(a.astype(int) - b).max()) for a, b in zip(own, theirs)]
-    scenes = [scene for _, scene in asked] + [edit.target for edit in edits]
-    right = [judge.read(picture, scene).everything for picture, scene in zip(theirs, scenes)]
+    right = [read(picture, request).everything for picture, request in zip(theirs, asked + [wanted(edit) for edit in edits])]
     print(f"largest difference between the recipe's sampler and the pipelines: {max(apart)} of 255")
     print(f"right by the pipelines: {sum(right[:COUNT])} of {COUNT} pictures, {sum(right[COUNT:])} of {COUNT} edits")
     return 0 if told.everything and max(apart) <= 3 else 1

@@ -1,13 +1,14 @@
 """Stage 3: the transformer learns to draw and to edit by flow matching on latents.
 
-Rank 0 learns pictures (later in turn with edits), rank 1 edits; their gradients are averaged. Timesteps lean towards noise, because there the
-layout is decided: with FLUX's usual distribution a model of this size never learns it. Tokens that show an object (or
-differ from the reference) weigh three times as much. Latents come from a pool that grows as training goes on, so the
-VAE's encoder costs little; captions are said anew at every use. First mostly one object, then up to three.
+Rank 0 learns pictures (later in turn with edits), rank 1 edits; their gradients are averaged. Timesteps lean towards
+noise, because there the layout is decided. Tokens that show an object (or differ from the reference) weigh more.
+Latents come from a pool that grows as training goes on, so the VAE's encoder costs little; captions are said anew at
+every use, and what they leave free differs from scene to scene. First mostly one object, then up to four.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import deque
@@ -16,31 +17,34 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-import text
-import transformer
-import vae
-from draw import draw
-from language import SIZES_BY_ASPECT, Edit, Scene, caption, held_out, random_edit, random_scene
-from parallel import Trainer, fill, run
 from paths import WORK
-from sample import rotation
-from tokenizer_files import T5_LENGTH
-from transformer import pack, position_ids
-from velocity import velocity
+import text
+import vae
+from captions import T5_LENGTH, Request, as_typed, caption, loose_request
+from draw import draw, draw_background
+from edits import Edit, random_edit
+from fused import velocity
+from parallel import Trainer, fill, run
+from scenes import SQUARE, Scene, held_out, random_format, random_scene
+from transformer import build, is_block_matrix, pack, position_ids
 
-STEPS = 6500
-DECAY_SHARE = 0.45  # the last part of the steps brings the rate to zero
+STEPS = 12000
+DECAY_SHARE = 0.6  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
 BATCH = (14, 8)  # pictures, edits: about as many tokens
-POOL_START, POOL_LIMIT, POOL_GROWTH = (400, 250), (8000, 5000), (2, 1)  # pictures, edits
-SQUARE_SHARE, FEWEST_IN_POOL = 0.55, 12
+POOL_START, POOL_LIMIT, POOL_GROWTH = (300, 200), (12000, 8000), (1, 1)  # pictures, edits; growth a step
+GROW_EVERY = 8  # steps, because the encoder takes several pictures faster
+SQUARE_SHARE, FEWEST_IN_POOL = 0.45, 12
 OBJECT_WEIGHT = 3.0
-PROMPT_DROPOUT = 0.04
+PROMPT_DROPOUT, LOOSE_SHARE = 0.03, 0.08
 AVERAGE_DECAY = 0.998
-FIRST_STEPS = 700  # of mostly one object
-EDITS_IN_TURN_FROM = 3400  # from here rank 0 learns edits at every second step: they are slower to learn
+FIRST_STEPS = 1200  # of mostly one object
+CROWDED_UNTIL = 9000  # to here, of two pictures the one with more objects is learned: most of what is hard is drawing shapes
+EDITS_IN_TURN_FROM = 8000  # from here rank 0 learns edits at every second step; before, pictures teach drawing faster
 PICTURE, EDIT = 0, 1
+TOKEN = 2 * vae.FOLD  # pixels a side
 CHECKPOINT = WORK / "diffusion.pt"
+SAVE_EVERY, SAVE_POOL_EVERY = 100, 1000
 STOP_AT = WORK / "stop_at"  # a number in this file overrides STEPS while training runs
 
 
@@ -48,17 +52,24 @@ STOP_AT = WORK / "stop_at"  # a number in this file overrides STEPS while traini
 class Example:
     """One picture to learn: what it is made from, its tokens (tokens, 64), the reference's, and each token's weight."""
 
-    said: Scene | Edit
+    said: Scene | Request | Edit
     target: torch.Tensor
     reference: torch.Tensor | None
     weight: torch.Tensor
 
+    @property
+    def shown(self) -> Scene:
+        """What the target shows."""
+        if isinstance(self.said, Edit):
+            return self.said.target
+        return self.said.scene if isinstance(self.said, Request) else self.said
+
 
 def differing_tokens(a: np.ndarray, b: np.ndarray) -> torch.Tensor:
-    """(rows * columns,) weight of each 16 x 16 pixel token of two (height, width, 3) pictures."""
+    """(rows * columns,) weight of each 32 x 32 pixel token of two (height, width, 3) pictures."""
     differs = np.abs(a.astype(np.int16) - b).max(-1) > 12
-    rows, columns = differs.shape[0] // 16, differs.shape[1] // 16
-    tokens = differs.reshape(rows, 16, columns, 16).any((1, 3)).reshape(-1)
+    rows, columns = differs.shape[0] // TOKEN, differs.shape[1] // TOKEN
+    tokens = differs.reshape(rows, TOKEN, columns, TOKEN).any((1, 3)).reshape(-1)
     return torch.from_numpy(np.where(tokens, OBJECT_WEIGHT, 1.0).astype(np.float32))
 
 
@@ -72,50 +83,75 @@ class Pool:
     def __len__(self):
         return sum(map(len, self.by_size.values()))
 
+    def file(self, rank: int):
+        return WORK / f"pool.{'edits' if self.edits else 'pictures'}.{rank}.pt"
+
+    def save(self, rank: int) -> None:
+        """Keeps the latents for the next start, in half precision."""
+        half = lambda x: None if x is None else x.half()
+        kept = {size: [(e.said, half(e.target), half(e.reference), e.weight) for e in found] for size, found in self.by_size.items()}
+        fresh = f"{self.file(rank)}.new"
+        torch.save(kept, fresh)
+        os.replace(fresh, self.file(rank))
+
+    def load(self, rank: int) -> None:
+        full = lambda x: None if x is None else x.float()
+        if self.file(rank).exists():
+            kept = torch.load(self.file(rank), weights_only=False)  # our own classes
+            self.by_size = {size: deque(Example(said, full(a), full(b), w.clone()) for said, a, b, w in found) for size, found in kept.items()}
+
     def grow(self, count: int, limit: int, early: bool) -> None:
         """Adds `count` fresh examples of one size."""
-        rng = self.rng
-        size = (128, 128) if rng.random() < SQUARE_SHARE else rng.choice(tuple(SIZES_BY_ASPECT.values()))
-        fresh = [self.fresh_edit(size) if self.edits else self.fresh_scene(size, early) for _ in range(count)]
-        pictures = np.stack([draw(x.target if self.edits else x) for x in fresh])
-        targets = pack(vae.encode(self.autoencoder, pictures))
-        if self.edits:
-            sources = np.stack([draw(x.source) for x in fresh])
-            references = pack(vae.encode(self.autoencoder, sources))
+        size = random_format(self.rng, SQUARE_SHARE)
         place = self.by_size.setdefault(size, deque())
-        for index, said in enumerate(fresh):
-            if self.edits:
-                place.append(Example(said, targets[index], references[index], differing_tokens(pictures[index], sources[index])))
-            else:
-                plain = np.broadcast_to(pictures[index][0, 0], pictures[index].shape)
-                place.append(Example(said, targets[index], None, differing_tokens(pictures[index], plain)))
+        place.extend(self.fresh_edits(count, size) if self.edits else self.fresh_pictures(count, size, early))
         while len(self) > limit:
             max(self.by_size.values(), key=len).popleft()
 
-    def fresh_scene(self, size, early: bool) -> Scene:
+    def fresh_pictures(self, count: int, size, early: bool) -> list[Example]:
+        said = [self.fresh_scene(size, early) for _ in range(count)]
+        scenes = [s.scene if isinstance(s, Request) else s for s in said]
+        pictures = np.stack([draw(scene) for scene in scenes])
+        grounds = [np.round(draw_background(s.background, s.pattern, *size)).astype(np.uint8) for s in scenes]
+        latents = pack(vae.encode(self.autoencoder, pictures))
+        return [Example(s, latents[i].clone(), None, differing_tokens(pictures[i], grounds[i])) for i, s in enumerate(said)]
+
+    def fresh_edits(self, count: int, size) -> list[Example]:
+        said = [self.fresh_edit(size) for _ in range(count)]
+        sources, targets = (np.stack([draw(getattr(e, name)) for e in said]) for name in ("source", "target"))
+        latents = pack(vae.encode(self.autoencoder, np.concatenate((targets, sources))))
+        return [Example(e, latents[i].clone(), latents[count + i].clone(), differing_tokens(targets[i], sources[i])) for i, e in enumerate(said)]
+
+    def fresh_scene(self, size, early: bool) -> Scene | Request:
+        if self.rng.random() < LOOSE_SHARE:
+            return loose_request(self.rng, *size)
         while True:
-            count = self.rng.choices((1, 2, 3), weights=(70, 27, 3) if early else (50, 38, 12))[0]
+            count = self.rng.choices((1, 2, 3, 4), weights=(70, 24, 4, 2) if early else (34, 34, 20, 12))[0]
             scene = random_scene(self.rng, count, *size)
             if not held_out(scene):
                 return scene
 
     def fresh_edit(self, size) -> Edit:
         while True:
-            edit = random_edit(self.rng, self.rng.choice((1, 2)), *size)
+            edit = random_edit(self.rng, *size)
             if not held_out(edit.target):
                 return edit
 
-    def take(self, count: int) -> tuple[tuple[int, int], list[Example]]:
-        """`count` examples of one size."""
-        sizes = [size for size, found in self.by_size.items() if len(found) >= FEWEST_IN_POOL and size != (128, 128)]
-        size = self.rng.choice(sizes) if sizes and self.rng.random() > SQUARE_SHARE else (128, 128)
-        return size, [self.rng.choice(self.by_size[size]) for _ in range(count)]
+    def take(self, count: int, crowded: bool) -> tuple[tuple[int, int], list[Example]]:
+        """`count` examples of one size; `crowded` prefers those with many objects."""
+        sizes = [size for size, found in self.by_size.items() if len(found) >= FEWEST_IN_POOL and size != SQUARE]
+        size = self.rng.choice(sizes) if sizes and self.rng.random() > SQUARE_SHARE else SQUARE
+        one = lambda: self.rng.choice(self.by_size[size])
+        return size, [max(one(), one(), key=lambda e: len(e.shown.objects)) if crowded else one() for _ in range(count)]
 
 
-def sentence(rng: random.Random, said: Scene | Edit) -> str:
+def sentence(rng: random.Random, said: Scene | Request | Edit) -> str:
+    """What is said of it this time. Nothing said of an edit would mean to keep the picture, so that is never dropped."""
+    if isinstance(said, Edit):
+        return as_typed(rng, said.instruction)
     if rng.random() < PROMPT_DROPOUT:
         return ""
-    return text.as_typed(rng, said.instruction if isinstance(said, Edit) else caption(rng, said))
+    return as_typed(rng, said.text if isinstance(said, Request) else caption(rng, said).text)
 
 
 def random_sigmas(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -125,23 +161,27 @@ def random_sigmas(count: int, generator: torch.Generator) -> torch.Tensor:
     return torch.sigmoid(torch.where(layout, 2.2 + 1.2 * normal, 0.4 + normal))
 
 
-def loss_of(flux, encoders, size, examples: list[Example], rng: random.Random, generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """The weighted loss, and each example's own for the log."""
-    with torch.no_grad():
-        states, pooled = encoders([sentence(rng, e.said) for e in examples])
-    target = torch.stack([e.target for e in examples])
-    weight = torch.stack([e.weight for e in examples])
-    noise = torch.randn(target.shape, generator=generator)
-    sigma = random_sigmas(len(examples), generator)
+def flow_loss(model, states, pooled, target, reference, weight, noise, sigma, size) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weighted loss of predicting noise - target, and each example's own for the log."""
     tokens = target + sigma[:, None, None] * (noise - target)
-    rows, columns = size[1] // 16, size[0] // 16
+    rows, columns = size[1] // TOKEN, size[0] // TOKEN
     ids = [torch.zeros(T5_LENGTH, 3), position_ids(rows, columns, 0)]
-    if examples[0].reference is not None:
+    if reference is not None:
         ids.append(position_ids(rows, columns, 1))
-        tokens = torch.cat((tokens, torch.stack([e.reference for e in examples])), 1)
-    predicted = velocity(flux, tokens, states, pooled, sigma, rotation(flux, torch.cat(ids)))[:, :target.shape[1]]
+        tokens = torch.cat((tokens, reference), 1)
+    predicted = velocity(model, tokens, states, pooled, sigma, torch.cat(ids).to(target.device), target.shape[1])
     error = (predicted - (noise - target)).square().mean(-1) * weight
     return error.sum() / weight.sum(), torch.stack((sigma, error.detach().sum(1) / weight.sum(1)))
+
+
+def loss_of(model, encoders, size, examples: list[Example], rng: random.Random, generator):
+    """`flow_loss` of examples, said anew."""
+    with torch.no_grad():
+        states, pooled = encoders([sentence(rng, e.said) for e in examples])
+    target, weight = torch.stack([e.target for e in examples]), torch.stack([e.weight for e in examples])
+    reference = None if examples[0].reference is None else torch.stack([e.reference for e in examples])
+    noise = torch.randn(target.shape, generator=generator)
+    return flow_loss(model, states, pooled, target, reference, weight, noise, random_sigmas(len(examples), generator), size)
 
 
 def planned_steps() -> int:
@@ -163,26 +203,33 @@ def report(step: int, logs: dict[int, list], seconds: float) -> None:
             log.clear()
 
 
+def rate_factor(model, name: str) -> float:
+    if is_block_matrix(name, model.get_parameter(name)):
+        return 1.0
+    return NORM_FACTOR if "norm_" in name and "attn" in name else OTHERS_FACTOR
+
+
 def worker(trainer: Trainer, seed: int) -> None:
-    flux = transformer.build(seed)
-    factor = lambda name: 1.0 if transformer.is_block_matrix(name, flux.get_parameter(name)) else NORM_FACTOR if "norm_" in name and "attn" in name else OTHERS_FACTOR
-    trainer.adopt(flux.named_parameters(), transformer.is_block_matrix, factor)
+    model = build(seed)
+    trainer.adopt(model.named_parameters(), is_block_matrix, lambda name: rate_factor(model, name))
     start, began = trainer.load(CHECKPOINT), time.time()
     encoders, rank = text.load(), trainer.rank
     rng = random.Random(f"pool {seed} {start} {rank}")
     generator = torch.Generator().manual_seed(seed * 1000 + start * 2 + rank)
-    autoencoder, early = vae.load(), start < FIRST_STEPS
+    autoencoder = vae.load()
     pools = {kind: Pool(rng, autoencoder, edits=kind == EDIT) for kind in ((PICTURE, EDIT) if rank == 0 else (EDIT,))}
     for kind, pool in pools.items():
-        while len(pool) < POOL_START[kind]:
-            pool.grow(10, POOL_LIMIT[kind], early)
+        pool.load(rank)
+        while len(pool) < POOL_START[kind] or len(pool.by_size.get(SQUARE, ())) < FEWEST_IN_POOL:
+            pool.grow(6, POOL_LIMIT[kind], start < FIRST_STEPS)
     print(f"rank {rank}: {[len(pool) for pool in pools.values()]} examples, {time.time() - began:.0f} s", flush=True)
-    step, steps, logs = start, planned_steps(), {kind: [] for kind in pools}
+    step, steps, logs, due = start, planned_steps(), {kind: [] for kind in pools}, dict.fromkeys(pools, 0)
     while step < steps:
         kind = EDIT if rank == 1 or (step >= EDITS_IN_TURN_FROM and step % 2) else PICTURE
-        pool = pools[kind]
-        pool.grow(POOL_GROWTH[kind], POOL_LIMIT[kind], early=step < FIRST_STEPS)
-        loss, each = loss_of(flux, encoders, *pool.take(BATCH[kind]), rng, generator)
+        pool, due[kind] = pools[kind], due[kind] + 1
+        if due[kind] % GROW_EVERY == 0:
+            pool.grow(POOL_GROWTH[kind] * GROW_EVERY, POOL_LIMIT[kind], early=step < FIRST_STEPS)
+        loss, each = loss_of(model, encoders, *pool.take(BATCH[kind], crowded=kind == PICTURE and step < CROWDED_UNTIL), rng, generator)
         trainer.zero_grad()
         loss.backward()
         trainer.step(rate_at(step, steps), min(AVERAGE_DECAY, (step + 1) / (step + 20)))
@@ -193,20 +240,23 @@ def worker(trainer: Trainer, seed: int) -> None:
         if step % 20 == 0:
             trainer.barrier.wait()
             steps = planned_steps()
-        if step % 200 == 0 or step == steps:
+        if step % SAVE_EVERY == 0 or step == steps:
             trainer.save(CHECKPOINT, step)
+        if step % SAVE_POOL_EVERY == 0:
+            for pool in pools.values():
+                pool.save(rank)
 
 
 def train(seed: int = 31) -> None:
     """Trains from the last checkpoint, or from scratch."""
-    run(worker, sum(p.numel() for p in transformer.build().parameters()), seed)
+    run(worker, sum(p.numel() for p in build().parameters()), seed)
 
 
 def load(average: bool = True):
     """The transformer of the last checkpoint, by default its moving average."""
-    flux = transformer.build()
-    fill(flux.named_parameters(), torch.load(CHECKPOINT)["average" if average else "parameters"])
-    return flux.eval()
+    model = build()
+    fill(model.named_parameters(), torch.load(CHECKPOINT)["average" if average else "parameters"])
+    return model.eval()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The automatic judge: does a picture show its scene? And the figures of the exported model.
+"""The figures: held-out requests and edits, drawn and judged, and sheets to look at.
 
-`read` looks at the picture near each object that the scene asks for and compares it with drawn shapes; what lies
-elsewhere must be background. It is itself judged: drawn targets must pass, pictures of other scenes must fail.
+    python crates/nano/recipe/judge.py [--count 400] [--checkpoints] [--sheet FILE] [--formats 100] [--steps 16] [--true-cfg 1.0]
+    python crates/nano/recipe/judge.py --write    # everything that the README states; some 35 minutes of two cores
 
-    python crates/nano/recipe/judge.py [--count 400] [--true-cfg 1.0] [--sheet FILE]
+`--checkpoints` takes the last checkpoints as they are; without it the exported folder is judged (bf16 weights, f32 arithmetic).
 """
 
 from __future__ import annotations
@@ -12,225 +12,192 @@ import argparse
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from draw import HALF_BOX, draw, placed_mask, sheet, to_pictures
-from language import BACKGROUNDS, COLOURS, SHAPES, SIZES, Scene, centre, held_out_edits, held_out_scenes
-from paths import FIGURES, MODEL
-
-PALETTE = np.array(list(COLOURS.values()), dtype=np.float32)
-GROUNDS = np.array(list(BACKGROUNDS.values()), dtype=np.float32)
-FAR_FROM_BACKGROUND = 60.0  # RGB distance from which a pixel counts as object
-PLACE_TOLERANCE = 7.0  # pixels between the centres of mass, in each direction
-STRAY_PIXELS = 60  # object pixels that may lie where nothing was asked for
-LEAST_OVERLAP = 0.62  # intersection over union with the best drawn shape
+from paths import FIGURES, MODEL, SAMPLES
+import vae
+from draw import draw, sheet, to_pictures
+from judge_picture import Verdict, read
+from judged import first_requests, held_out_edits, held_out_requests, judge_itself, loose_requests, wanted
+from sample import sample
+from scenes import FORMATS, SQUARE
 
 
-@dataclass
-class Verdict:
-    """What is right about one picture; the object questions hold for all of its objects together."""
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are drawn: steps, and true CFG's scale over the empty text (which keeps an edit's picture; 1 is without)."""
 
-    background: bool
-    place: bool
-    colour: bool
-    shape: bool
-    size: bool
-    count: bool
-
-    @property
-    def everything(self) -> bool:
-        return all(asdict(self).values())
+    steps: int = 16
+    true_cfg: float = 1.0
 
 
-def object_share(pixels: np.ndarray, background: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """How far each pixel lies from the background towards the colour, 0..1: the inverse of an anti-aliased edge."""
-    along = colour - background
-    return np.clip((pixels - background) @ along / max(along @ along, 1.0), 0, 1)
+LOOK_AT = (
+    "a red circle left of a blue square on a white background", "a large yellow star on a dotted navy background",
+    "a pink heart above a small green tree on cream", "a house on top of a brown square on a gradient blue background",
+    "a white star inside a large red heart, striped pink background", "a cyan drop between a red flower and a purple moon on mint",
+    "three orange stars on a navy background", "a red arrow, a white cloud, a green diamond and a black cross on yellow",
+    "A serene photograph of a cottage in a meadow under a moody sky, 8k, bokeh", "a portrait of an old fisherman, dramatic light", "a large star", "a sun over the ocean",
+)
+EDITS_TO_LOOK_AT = (
+    "make the circle green", "change the background to striped orange", "remove the blue square", "replace the square with a heart", "move the circle to the top left",
+    "make the square bigger", "add a small yellow star at the bottom", "turn the circle into a star and make the square pink",
+    "make it look like a van Gogh painting", "remove the dog", "make the background dotted", "delete the circle and add a tree on the left",
+)
 
 
-def read_object(picture, o, scene, mine, background) -> dict[str, bool]:
-    """Judges one object by the pixels of its own neighbourhood `mine` (height, width) bool."""
-    distance = np.linalg.norm(picture - background, axis=-1)
-    found = mine & (distance > FAR_FROM_BACKGROUND)
-    expected = placed_mask(o.shape, o.size, *np.add(centre(o.cell, scene.width, scene.height), o.shift), scene.width, scene.height)
-    if found.sum() < 0.35 * expected.sum():
-        return dict.fromkeys(("place", "colour", "shape", "size", "count"), False)
-    solid = picture[mine & (distance > max(FAR_FROM_BACKGROUND, 0.7 * np.quantile(distance[found], 0.8)))]
-    nearest = np.linalg.norm(solid[:, None] - PALETTE, axis=-1).argmin(1)
-    colour = np.bincount(nearest, minlength=len(PALETTE)).argmax()
-    coverage = object_share(picture, background, np.median(solid, axis=0)) * mine
-    rows, columns = np.indices(coverage.shape)
-    middle = lambda m: np.array(((m * columns).sum(), (m * rows).sum())) / m.sum()
-    place = np.abs(middle(coverage) - middle(expected)).max() <= PLACE_TOLERANCE
-    best, shape, size = best_shape(coverage, middle(coverage), scene)
-    return {"place": bool(place), "colour": list(COLOURS)[colour] == o.colour, "shape": shape == o.shape and best >= LEAST_OVERLAP,
-            "size": size == o.size, "count": True}
-
-
-def best_shape(coverage, middle, scene) -> tuple[float, str, str]:
-    """The drawn shape and size that overlap most, moved so that the centres of mass meet (and a pixel around)."""
-    best = (0.0, "", "")
-    for shape in SHAPES:
-        for size in SIZES:
-            own = placed_mask(shape, size, HALF_BOX, HALF_BOX, 2 * HALF_BOX, 2 * HALF_BOX)
-            rows, columns = np.indices(own.shape)
-            offset = np.array(((own * columns).sum(), (own * rows).sum())) / own.sum() - HALF_BOX
-            x, y = np.round(middle - offset).astype(int)
-            for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
-                if not (0 <= x + dx < scene.width and 0 <= y + dy < scene.height):
-                    continue
-                there = placed_mask(shape, size, x + dx, y + dy, scene.width, scene.height)
-                overlap = float(np.minimum(there, coverage).sum() / np.maximum(there, coverage).sum())
-                best = max(best, (overlap, shape, size))
-    return best
-
-
-def read(picture: np.ndarray, scene: Scene) -> Verdict:
-    """The verdict on one (height, width, 3) uint8 picture."""
-    picture = picture.astype(np.float32)
-    rows, columns = np.indices(picture.shape[:2])
-    reach = []  # distance of every pixel from each object's rim: negative inside its circle
-    for o in scene.objects:
-        x, y = centre(o.cell, scene.width, scene.height)
-        reach.append(np.hypot(columns - x - o.shift[0], rows - y - o.shift[1]) - SIZES[o.size])
-    nearest = np.min(reach, axis=0) if reach else np.full(picture.shape[:2], np.inf)
-    empty = nearest > 8
-    background = np.median(picture[empty], axis=0)
-    wanted = np.array(BACKGROUNDS[scene.background], dtype=np.float32)
-    right_name = np.linalg.norm(GROUNDS - background, axis=1).argmin() == list(BACKGROUNDS).index(scene.background)
-    stray = (np.linalg.norm(picture - background, axis=-1) > FAR_FROM_BACKGROUND) & empty
-    answers = [read_object(picture, o, scene, (reach[i] <= nearest) & (reach[i] < 10), background) for i, o in enumerate(scene.objects)]
-    every = lambda name: all(answer[name] for answer in answers)
-    return Verdict(background=bool(right_name and np.linalg.norm(background - wanted) < 40), place=every("place"), colour=every("colour"),
-                   shape=every("shape"), size=every("size"), count=every("count") and bool(stray.sum() < STRAY_PIXELS))
-
-
-# ---------------------------------------------------------------- figures
-
-
-def shares(verdicts: list[Verdict]) -> dict[str, float]:
-    if not verdicts:
-        return {}
-    found = {name: float(np.mean([getattr(v, name) for v in verdicts])) for name in Verdict.__dataclass_fields__}
-    return found | {"everything": float(np.mean([v.everything for v in verdicts]))}
-
-
-def judge_itself(count: int = 400) -> dict[str, float]:
-    """Drawn held-out targets should pass, drawn pictures of the next scene of the same size should not."""
-    scenes = [scene for _, scene in held_out_scenes(count)]
-    drawn = [read(draw(scene), scene).everything for scene in scenes]
-    shuffled = []
-    for index, scene in enumerate(scenes):
-        other = next((s for s in scenes[index + 1:] + scenes if s != scene and (s.width, s.height) == (scene.width, scene.height)), None)
-        if other is not None:
-            shuffled.append(read(draw(other), scene).everything)
-    return {"drawn": float(np.mean(drawn)), "shuffled": float(np.mean(shuffled))}
-
-
-def by_size(items, size_of, limit: int = 25):
+def by_size(sizes, limit: int = 20):
     """Indices in batches of one picture size."""
     groups: dict = {}
-    for index, item in enumerate(items):
-        groups.setdefault(size_of(item), []).append(index)
+    for index, size in enumerate(sizes):
+        groups.setdefault(size, []).append(index)
     for size, indices in groups.items():
         for start in range(0, len(indices), limit):
             yield size, indices[start:start + limit]
 
 
-def noise_for(indices, width, height, seed):
+def noise_for(indices, width: int, height: int, seed: int) -> torch.Tensor:
     """One generator a picture, so that the batch does not matter."""
-    shape = (1, 16, height // 8, width // 8)
+    shape = (1, 16, height // vae.FOLD, width // vae.FOLD)
     return torch.cat([torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed + i)) for i in indices])
 
 
-def generate(model, prompts, sizes, references=None, seed: int = 1000, true_cfg: float = 1.0) -> list[np.ndarray]:
-    """Pictures for prompts; `references` are (height, width, 3) pictures to edit. `model` is (encoders, vae, flux)."""
-    import vae
-    from sample import sample
-
-    encoders, autoencoder, flux = model
-    pictures: list = [None] * len(prompts)
-    with torch.no_grad():
-        nothing = encoders([""]) if true_cfg != 1 else None
-        for (width, height), indices in by_size(sizes, lambda size: size):
-            states, pooled = encoders([prompts[i] for i in indices])
-            reference = vae.encode(autoencoder, np.stack([references[i] for i in indices])) if references else None
-            latents = sample(flux, states, pooled, noise_for(indices, width, height, seed), reference, nothing=nothing, true_cfg=true_cfg)
-            for index, picture in zip(indices, to_pictures(vae.decode(autoencoder, latents).numpy())):
-                pictures[index] = picture
+@torch.no_grad()
+def generate(model, texts, sizes, references=None, seed: int = 1000, sampling: Sampling = Sampling()) -> list[np.ndarray]:
+    """Pictures for texts; `references` are (height, width, 3) pictures to edit. `model` is (encoders, vae, transformer)."""
+    encoders, autoencoder, transformer = model
+    pictures: list = [None] * len(texts)
+    nothing = encoders([""])
+    for (width, height), indices in by_size(sizes):
+        states, pooled = encoders([texts[i] for i in indices])
+        reference = vae.encode(autoencoder, np.stack([references[i] for i in indices])) if references else None
+        latents = sample(transformer, states, pooled, noise_for(indices, width, height, seed), reference, sampling.steps, nothing=nothing,
+                         true_cfg=sampling.true_cfg)
+        for index, picture in zip(indices, to_pictures(vae.decode(autoencoder, latents).numpy())):
+            pictures[index] = picture
     return pictures
 
 
-def judged_prompts(folder, count: int, true_cfg: float):
-    """-> held-out prompts with their scenes, the pictures drawn, the verdicts."""
+def size_of(scene):
+    return scene.width, scene.height
+
+
+def judged_requests(load, requests, sampling=Sampling()):
+    """-> the pictures drawn, the verdicts."""
     torch.set_num_threads(1)
-    asked = held_out_scenes(count)
-    pictures = generate(exported(folder), [words for words, _ in asked], [(s.width, s.height) for _, s in asked], true_cfg=true_cfg)
-    return asked, pictures, [read(picture, scene) for picture, (_, scene) in zip(pictures, asked)]
+    pictures = generate(load(), [r.text for r in requests], [size_of(r.scene) for r in requests], sampling=sampling)
+    return pictures, [read(picture, r) for picture, r in zip(pictures, requests)]
 
 
-def judged_edits(folder, count: int, true_cfg: float):
-    """-> held-out edits, the edited pictures, the verdicts."""
+def judged_edits(load, edits, sampling=Sampling()):
+    """-> the edited pictures, the verdicts."""
     torch.set_num_threads(1)
-    edits = held_out_edits(count)
-    sources = [draw(edit.source) for edit in edits]
-    sizes = [(edit.source.width, edit.source.height) for edit in edits]
-    edited = generate(exported(folder), [edit.instruction for edit in edits], sizes, sources, 5000, true_cfg)
-    return edits, edited, [read(picture, edit.target) for picture, edit in zip(edited, edits)]
+    edited = generate(load(), [e.instruction for e in edits], [size_of(e.source) for e in edits], [draw(e.source) for e in edits], 5000, sampling)
+    return edited, [read(picture, wanted(e)) for picture, e in zip(edited, edits)]
 
 
-def reconstructions(folder, count: int = 100) -> float:
-    """The share of drawn targets that are still right after the VAE's encoder and decoder."""
-    import vae
-
-    autoencoder = exported(folder)[1]
-    rebuild = lambda scene: to_pictures(vae.decode(autoencoder, vae.encode(autoencoder, draw(scene)[None])).numpy())[0]
-    return float(np.mean([read(rebuild(scene), scene).everything for _, scene in held_out_scenes(count)]))
+def percent(share: float) -> float:
+    return round(100 * float(share), 1)
 
 
-def figures(folder=MODEL, count: int = 400, true_cfg: float = 1.0, sheet_file=None) -> dict:
-    """Everything that the README states, from `count` held-out prompts and `count` held-out edits. One process for each."""
+def right(verdicts: list[Verdict]) -> float | None:
+    return percent(np.mean([v.everything for v in verdicts])) if verdicts else None
+
+
+def shares(verdicts: list[Verdict]) -> dict[str, float]:
+    found = {name: percent(np.mean([getattr(v, name) for v in verdicts])) for name in Verdict.__dataclass_fields__}
+    return found | {"everything": right(verdicts)}
+
+
+def grouped(items, verdicts, key) -> dict:
+    found: dict = {}
+    for item, verdict in zip(items, verdicts):
+        found.setdefault(key(item), []).append(verdict)
+    return {name: f"{right(part)} of {len(part)}" for name, part in sorted(found.items(), key=lambda pair: str(pair[0]))}
+
+
+def figures(load, count: int, sheet_file=None, sampling=Sampling()) -> dict:
+    requests, edits, loose = held_out_requests(count), held_out_edits(count), loose_requests(max(count // 8, 8))
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        later = [pool.submit(job, folder, count, true_cfg) for job in (judged_prompts, judged_edits)]
-        (asked, pictures, verdicts), (edits, edited, edit_verdicts) = (job.result() for job in later)
+        jobs = [pool.submit(judged_requests, load, requests + loose, sampling), pool.submit(judged_edits, load, edits, sampling)]
+        (pictures, verdicts), (edited, edit_verdicts) = (job.result() for job in jobs)
     if sheet_file:
-        pairs = [p for edit, picture in zip(edits[:30], edited) for p in (draw(edit.source), picture)]
-        sheet(pictures[:40] + pairs, 10).save(sheet_file)
-    some = lambda test: [v for v, (_, scene) in zip(verdicts, asked) if test(scene)]
-    right = lambda chosen: float(np.mean([v.everything for v in chosen])) if chosen else None
+        pairs = [p for e, picture in zip(edits[:24], edited) for p in (draw(e.source), picture)]
+        sheet(pictures[:32] + pairs, 8).save(sheet_file)
+    plain = verdicts[:count]
+    form = lambda scene: "square" if size_of(scene) == SQUARE else "other"
     return {
-        "pictures": count, "edits": count, "steps": 16, "true_cfg": true_cfg,
-        "prompts": shares(verdicts),
-        "prompts with one object": shares(some(lambda s: len(s.objects) == 1)),
-        "everything right, by number of objects": {n: right(some(lambda s: len(s.objects) == n)) for n in (1, 2, 3)},
-        "everything right, by format": {"square": right(some(lambda s: s.width == s.height)), "other": right(some(lambda s: s.width != s.height))},
-        "edits right": right(edit_verdicts),
-        "edits right, by kind": {kind: right([v for v, e in zip(edit_verdicts, edits) if e.kind == kind]) for kind in dict.fromkeys(e.kind for e in edits)},
-        "edits right, by format": {"square": right([v for v, e in zip(edit_verdicts, edits) if e.source.width == e.source.height]),
-                                   "other": right([v for v, e in zip(edit_verdicts, edits) if e.source.width != e.source.height])},
-        "edits, by question": shares(edit_verdicts),
-        "judge": judge_itself(count) | {"vae reconstructions": reconstructions(folder)},
+        "pictures": count, "edits": count, "steps": sampling.steps, "true cfg": sampling.true_cfg, "prompts": shares(plain),
+        "by number of objects": grouped(requests, plain, lambda r: len(r.scene.objects)), "by layout": grouped(requests, plain, lambda r: r.scene.layout),
+        "by pattern": grouped(requests, plain, lambda r: r.scene.pattern), "by format": grouped(requests, plain, lambda r: form(r.scene)),
+        "loose descriptions": right(verdicts[count:]), "edits right": right(edit_verdicts), "edits, by question": shares(edit_verdicts),
+        "edits by kind": grouped(edits, edit_verdicts, lambda e: e.kind), "edits by format": grouped(edits, edit_verdicts, lambda e: form(e.source)),
     }
 
 
+def format_figure(load, size, count: int) -> tuple[float, float]:
+    """The shares of prompts and of edits that are right in one format."""
+    requests, edits = held_out_requests(count, 4, size), held_out_edits(count, 5, size)
+    return right(judged_requests(load, requests)[1]), right(judged_edits(load, edits)[1])
+
+
+def format_figures(load, count: int) -> dict:
+    """The same of each format, in two processes."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        found = list(pool.map(format_figure, [load] * len(FORMATS), FORMATS, [count] * len(FORMATS)))
+    return {f"{w} x {h}": {"prompts": prompts, "edits": edits} for (w, h), (prompts, edits) in zip(FORMATS, found)}
+
+
+def judge_figures(load, count: int) -> dict:
+    """Shares in % that the judge passes: of drawn targets, of other drawings, of targets after the VAE's encoder and decoder."""
+    autoencoder = load()[1]
+    through = lambda picture: to_pictures(vae.decode(autoencoder, vae.encode(autoencoder, picture[None])).numpy())[0]
+    own, rebuilt = judge_itself(count), judge_itself(count, through)
+    return {"drawn": percent(own["drawn"]), "shuffled": percent(own["shuffled"]), "vae reconstructions": percent(rebuilt["drawn"])}
+
+
+def all_figures(load, count: int, sheet_file=None, sampling=Sampling(), each_format: int | None = None) -> dict:
+    """Everything that the README states; by default each format is judged by a quarter as many."""
+    found = figures(load, count, sheet_file, sampling)
+    each_format = count // 4 if each_format is None else each_format
+    if each_format:
+        found["by size"] = format_figures(load, each_format)
+    return found | {"judge": judge_figures(load, count)}
+
+
+def publish(found: dict) -> None:
+    """Prints the figures and writes them and the README's sheet."""
+    print(json.dumps(found, indent=2))
+    FIGURES.write_text(json.dumps(found, indent=2) + "\n")
+    sample_sheet(exported()).save(SAMPLES, optimize=True)
+
+
 SHEET_PROMPTS = (
-    "a red circle left of a blue square on a white background", "a large yellow star on a navy background",
-    "a pink heart above a small green cross on cream", "a small orange triangle in the top right on a black background",
-    "a cyan star, a purple heart and an orange circle on a mint background", "a large green cross in the bottom left, gray background",
-    "a small pink star in the top left and a large blue circle in the bottom right on cream", "a purple square below a yellow circle on gray",
+    "a red circle left of a blue square on a white background", "a large yellow star on a dotted navy background",
+    "a pink heart above a small green tree on cream", "a house on top of a brown square on a gradient blue background",
+    "a white star inside a large red heart, striped pink background", "three orange stars on a navy background",
+    "a cyan drop between a red flower and a purple moon on mint", "a cottage by the ocean",
 )
-SHEET_EDITS = ("make the circle green", "change the background to cream", "remove the blue square", "replace the square with a heart",
-               "move the circle to the top left", "make the square bigger", "add a small yellow star in the bottom", "turn the circle into a star")
+SHEET_EDITS = ("make the circle green", "change the background to striped orange", "remove the blue square", "replace the square with a heart",
+               "move the circle to the top left", "make the square bigger", "add a small yellow star at the bottom", "turn the circle into a star and make the square pink")
 
 
 def sample_sheet(model):
-    """The README's sheet: two rows from prompts, then the first picture edited in eight ways."""
-    pictures = generate(model, SHEET_PROMPTS, [(128, 128)] * len(SHEET_PROMPTS), seed=42)
-    edited = generate(model, SHEET_EDITS, [(128, 128)] * len(SHEET_EDITS), [pictures[0]] * len(SHEET_EDITS), seed=42)
+    """The README's sheet: a row from prompts, then the first picture edited in eight ways."""
+    pictures = generate(model, SHEET_PROMPTS, [SQUARE] * len(SHEET_PROMPTS), seed=42)
+    edited = generate(model, SHEET_EDITS, [SQUARE] * len(SHEET_EDITS), [pictures[0]] * len(SHEET_EDITS), seed=42)
     return sheet(pictures + edited, 8)
+
+
+def look(model, file) -> None:
+    """A sheet of fixed prompts, three seeds of one that leaves much free, and edits of the first picture."""
+    pictures = generate(model, LOOK_AT + ("a star",) * 4, [SQUARE] * (len(LOOK_AT) + 4), seed=42)
+    sources = [pictures[0]] * len(EDITS_TO_LOOK_AT)
+    edited = generate(model, EDITS_TO_LOOK_AT, [SQUARE] * len(sources), sources, seed=42)
+    wide = generate(model, ("a red circle in the top left and a blue star in the bottom right on cream",) * 4, FORMATS[1:5], seed=42)
+    sheet(pictures + edited + wide, 8).save(file)
 
 
 def exported(folder=MODEL):
@@ -246,19 +213,42 @@ def exported(folder=MODEL):
     encoders.clip_tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     encoders.t5_tokenizer = T5TokenizerFast.from_pretrained(folder / "tokenizer_2")
     autoencoder = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
-    flux = FluxTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32)
-    return encoders.eval(), autoencoder.eval(), flux.eval()
+    transformer = FluxTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32)
+    return encoders.eval(), autoencoder.eval(), transformer.eval()
+
+
+def checkpoints():
+    """The same of the last checkpoints."""
+    import decoder
+    import diffusion
+    import text
+
+    return text.load(), decoder.load(), diffusion.load()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=400)
-    parser.add_argument("--true-cfg", type=float, default=1.0)
-    parser.add_argument("--sheet", help="a PNG of the first pictures and edits")
-    parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
+    parser.add_argument("--checkpoints", action="store_true", help="judge the last checkpoints")
+    parser.add_argument("--sheet", help="a PNG of the first held-out pictures and edits")
+    parser.add_argument("--look", help="a PNG of fixed prompts and edits; nothing is judged")
+    parser.add_argument("--first", action="store_true", help="judge only prompts in the first version's words")
+    parser.add_argument("--steps", type=int, default=Sampling.steps)
+    parser.add_argument("--true-cfg", type=float, default=Sampling.true_cfg)
+    parser.add_argument("--formats", type=int, help="judge so many prompts and edits of each format, too (with --write a quarter of --count)")
+    parser.add_argument("--write", action="store_true", help=f"judge every format too; write {FIGURES.name} and {SAMPLES.name}")
     options = parser.parse_args()
-    found = figures(MODEL, options.count, options.true_cfg, options.sheet)
-    text_of_figures = json.dumps(found, indent=2)
-    print(text_of_figures)
+    load = checkpoints if options.checkpoints else exported
+    if options.look:
+        look(load(), options.look)
+        raise SystemExit
+    if options.first:
+        asked = first_requests(options.count)
+        verdicts = judged_requests(load, asked)[1]
+        print(json.dumps(shares(verdicts) | {"by number of objects": grouped(asked, verdicts, lambda r: len(r.scene.objects))}, indent=2))
+        raise SystemExit
+    found = all_figures(load, options.count, options.sheet, Sampling(options.steps, options.true_cfg), options.formats or (None if options.write else 0))
     if options.write:
-        FIGURES.write_text(text_of_figures + "\n")
+        publish(found)
+    else:
+        print(json.dumps(found, indent=2))

@@ -117,7 +117,7 @@ class Trainer:
             self.parameters.copy_(saved["parameters"])
             self.average.copy_(saved["average"])
         state = f"{path}.{self.rank}"
-        if os.path.exists(state):  # a checkpoint that was kept for long is without
+        if os.path.exists(state):  # the accelerator's checkpoints are without
             self.optimiser.load_state_dict(torch.load(state))
         self.barrier.wait()
         return saved["step"]

@@ -1,5 +1,6 @@
 """Where the recipe reads and writes."""
 
+import os
 from pathlib import Path
 
 RECIPE = Path(__file__).resolve().parent
@@ -7,4 +8,5 @@ NANO = RECIPE.parent
 MODEL = NANO / "model"
 FIGURES = NANO / "figures.json"
 SAMPLES = NANO / "samples.png"
-WORK = NANO.parent.parent / "work" / "nano"  # checkpoints and logs, not in the repository
+# Checkpoints and logs, not in the repository; another folder serves trials.
+WORK = Path(os.environ.get("NANO_WORK", NANO.parent.parent / "work" / "nano"))

@@ -1,21 +1,21 @@
 """Writes the two tokenizers: a unigram one for T5 and a byte-level BPE one for CLIP.
 
-Neither is trained: every word of the language is one piece, and anything else falls apart into letters (T5) or
-bytes (CLIP), so that no prompt can fail. Letters that T5 does not have become <unk>.
+Neither is trained: every word of the language is one piece. To T5 every other word is one <unk>, so that words which
+no one thought of look like those which training showed, and a long description still fits. CLIP, which only colours
+the modulation, sees other words as bytes.
 """
 
 from __future__ import annotations
 
 import json
-import string
 from pathlib import Path
 
+from captions import T5_LENGTH
 from transformers import CLIPTokenizer, T5Tokenizer
+from words import words
 
-from language import words
-
-T5_LENGTH = 32  # pieces with </s>: the longest caption has 30 words and commas, and may end in a full stop
-CLIP_LENGTH = 36
+CLIP_LENGTH = 64
+MARKS = ",.!?:;"
 
 
 def spoken_words() -> list[str]:
@@ -24,10 +24,9 @@ def spoken_words() -> list[str]:
 
 
 def t5_tokenizer() -> T5Tokenizer:
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
-    pieces += [("▁" + word, -1.0) for word in spoken_words() if len(word) > 1 or word in "aA"]
-    letters = string.ascii_letters + string.digits + string.punctuation + "’‘“”–—…"
-    pieces += [(letter, -6.0) for letter in letters]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    pieces += [("▁" + word, -1.0) for word in spoken_words()]
+    pieces += [(prefix + mark, -1.0) for mark in MARKS for prefix in ("", "▁")]
     return T5Tokenizer(vocab=pieces, extra_ids=0, additional_special_tokens=[], model_max_length=T5_LENGTH)
 
 

@@ -1,20 +1,20 @@
-"""Draws, trains every stage, judges and exports: `python crates/nano/recipe/train.py`, again after any interruption.
+"""Draws, trains every stage, exports and judges: `python crates/nano/recipe/train.py`, again after any interruption.
 
-Each stage goes on from its last checkpoint in work/nano/ (vae.pt, text.pt, diffusion.pt) and does nothing where it is
-finished. `--export` only exports the last checkpoints. Remove work/nano/ to begin anew.
+Each stage goes on from its last checkpoint in work/nano/ (vae.pt, text.pt, diffusion.pt, decoder.pt) and does nothing where it
+is finished. `--export` only exports the last checkpoints. Remove work/nano/ to begin anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 
+import decoder
 import diffusion
 import export
 import judge
 import text
 import vae
-from paths import FIGURES, SAMPLES, WORK
+from paths import WORK
 
 
 def main() -> None:
@@ -24,15 +24,11 @@ def main() -> None:
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     if not options.export:
-        vae.train()
-        text.train()
-        diffusion.train()
-    export.save(text.load(), vae.load(), diffusion.load())
+        for stage in (vae, text, diffusion, decoder):
+            stage.train()
+    export.save(text.load(), decoder.load(), diffusion.load())
     if options.count:
-        found = judge.figures(count=options.count)
-        print(json.dumps(found, indent=2))
-        FIGURES.write_text(json.dumps(found, indent=2) + "\n")
-        judge.sample_sheet(judge.exported()).save(SAMPLES, optimize=True)
+        judge.publish(judge.all_figures(judge.exported, options.count))
 
 
 if __name__ == "__main__":

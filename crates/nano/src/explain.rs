@@ -7,7 +7,7 @@ mod read;
 mod words;
 
 #[cfg(test)]
-pub(crate) mod golden;
+pub(crate) mod sentences;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +15,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use crate::language::UnknownWords;
-use crate::language::{Language, SHIPPED};
+use crate::language::SHIPPED;
 use read::Reader;
 use words::words_of;
 
@@ -57,7 +56,7 @@ pub struct Change {
 }
 
 /// What was understood of a text, and what was not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// The objects of a picture, in the order in which they are said.
     pub objects: Vec<Object>,
@@ -69,42 +68,21 @@ pub struct Explanation {
     pub background: Option<String>,
     /// What an instruction asks for.
     pub changes: Vec<Change>,
-    /// Words that are not in the language, or that nothing could be made of.
+    /// Words that are not in the language, or that nothing could be made of: the model passes over them.
     pub ignored: Vec<String>,
-    /// What the model does about words that it does not know.
-    pub unknown_words: UnknownWords,
 }
 
 /// What of a prompt the bundled model knows.
 pub fn explain(prompt: &str) -> Explanation {
-    explain_by(&SHIPPED, prompt)
+    Reader::new(&SHIPPED, &words_of(prompt)).picture()
 }
 
 /// The same for an instruction to change a picture.
 pub fn explain_edit(instruction: &str) -> Explanation {
-    explain_edit_by(&SHIPPED, instruction)
-}
-
-pub(crate) fn explain_by(language: &Language, prompt: &str) -> Explanation {
-    Reader::new(language, &words_of(prompt)).picture()
-}
-
-pub(crate) fn explain_edit_by(language: &Language, instruction: &str) -> Explanation {
-    Reader::new(language, &words_of(instruction)).instruction()
+    Reader::new(&SHIPPED, &words_of(instruction)).instruction()
 }
 
 impl Explanation {
-    fn empty(unknown_words: UnknownWords) -> Self {
-        Self {
-            objects: Vec::new(),
-            relation: None,
-            background: None,
-            changes: Vec::new(),
-            ignored: Vec::new(),
-            unknown_words,
-        }
-    }
-
     /// Whether anything at all was understood.
     pub fn is_nothing(&self) -> bool {
         self.objects.is_empty() && self.background.is_none() && self.changes.is_empty()
@@ -172,10 +150,6 @@ impl fmt::Display for Explanation {
         }
         if !self.ignored.is_empty() {
             writeln!(f, "{:<12}{}", "not used", self.ignored.join(", "))?;
-            if self.unknown_words == UnknownWords::Spelled {
-                let warning = "words that the model was not taught may disturb the picture";
-                writeln!(f, "{:<12}{warning}", "")?;
-            }
         }
         Ok(())
     }

@@ -3,20 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// Names, each with all the words for it; several words in a row are one entry.
 pub(crate) type Names = BTreeMap<String, Vec<String>>;
-
-/// What became of words that the model was not taught.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnknownWords {
-    /// The model reads their letters, of which it was taught nothing: they may disturb the picture.
-    Spelled,
-    /// The model was taught to pass over them.
-    Skipped,
-}
 
 /// The content of `language.json`; the recipe's export writes it.
 #[derive(Debug, Deserialize)]
@@ -34,7 +24,6 @@ pub(crate) struct Language {
     pub things: BTreeMap<String, String>,
     /// Other words for a pattern and a background: `meadow`, a gradient green.
     pub scenery: BTreeMap<String, String>,
-    pub unknown_words: UnknownWords,
     pub choices: Choices,
 }
 

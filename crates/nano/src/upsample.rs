@@ -12,7 +12,7 @@ mod say;
 #[cfg(test)]
 mod tests;
 
-use crate::explain::{Explanation, Object, explain_by, explain_edit_by};
+use crate::explain::{Explanation, Object, explain, explain_edit};
 use crate::language::{Language, SHIPPED};
 use choose::Choice;
 use layout::Layout;
@@ -35,16 +35,8 @@ struct Ground {
 /// A prompt with what it leaves open filled in; the prompt itself if that is nothing. `None` for a
 /// prompt that is not in the language.
 pub fn upsample(prompt: &str, seed: u64) -> Option<String> {
-    upsample_by(&SHIPPED, prompt, seed)
-}
-
-/// The same for an instruction: only what is to be added can be left open, and is filled in.
-pub fn upsample_edit(instruction: &str, seed: u64) -> Option<String> {
-    upsample_edit_by(&SHIPPED, instruction, seed)
-}
-
-fn upsample_by(language: &Language, prompt: &str, seed: u64) -> Option<String> {
-    let said = Scene::of(language, explain_by(language, prompt))?;
+    let language = &*SHIPPED;
+    let said = Scene::of(language, explain(prompt))?;
     let choice = Choice::new(language, seed);
     let filled = said.filled(choice)?;
     if filled == said {
@@ -53,8 +45,10 @@ fn upsample_by(language: &Language, prompt: &str, seed: u64) -> Option<String> {
     filled.text_that_fits(language, &said)
 }
 
-fn upsample_edit_by(language: &Language, instruction: &str, seed: u64) -> Option<String> {
-    let found = explain_edit_by(language, instruction);
+/// The same for an instruction: only what is to be added can be left open, and is filled in.
+pub fn upsample_edit(instruction: &str, seed: u64) -> Option<String> {
+    let language = &*SHIPPED;
+    let found = explain_edit(instruction);
     let understood = found.ignored.is_empty() && !found.changes.is_empty();
     understood.then_some(())?;
     if let [change] = found.changes.as_slice()

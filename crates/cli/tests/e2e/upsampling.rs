@@ -44,7 +44,7 @@ async fn the_bundled_model_says_what_a_prompt_leaves_open() {
     let server = place.serve();
     let client = server.client();
     let task = drawn(&client, PRO, wished("a circle", 7)).await;
-    let expected = "a large blue circle in the top on a mint background";
+    let expected = "a large pink circle in the top on a gray background";
     assert_eq!(task["upsampledprompt"], expected);
     assert_eq!(
         task["parameters"]["prompt"], "a circle",
@@ -212,7 +212,7 @@ fn commands_show_what_is_used_and_settings_that_do_not_fit_are_said() {
         let text = |bytes| String::from_utf8(bytes).expect("text");
         (text(output.stdout), text(output.stderr))
     };
-    let circle = "a large blue circle in the top on a mint background\n";
+    let circle = "a large pink circle in the top on a gray background\n";
     assert_eq!(run(&["upsample", "a circle", "--seed", "7"]).0, circle);
     let (_, told) = run(&["upsample", "a cat"]);
     assert!(told.contains("the bundled model's own language"), "{told}");

@@ -196,7 +196,7 @@ async fn the_bundled_model_has_an_upsampler_of_its_own() {
     let circle = rewrite("a circle", Purpose::Picture).await;
     assert_eq!(
         circle.as_deref(),
-        Ok("a large blue circle in the top on a mint background")
+        Ok("a large pink circle in the top on a gray background")
     );
     let edit = "make the circle green";
     assert_eq!(rewrite(edit, Purpose::Edit).await.as_deref(), Ok(edit));

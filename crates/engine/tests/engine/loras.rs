@@ -27,7 +27,7 @@ fn job() -> Job {
     Job {
         size: Size::Exact {
             width: 32,
-            height: 24,
+            height: 32,
         },
         sampling: Sampling {
             steps: Some(2),

@@ -30,6 +30,8 @@ pub(super) struct Reader<'a> {
 struct Said {
     object: Object,
     words: Vec<String>,
+    /// Words between these and the noun that are not known: they may be a noun themselves.
+    strange: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -37,7 +39,7 @@ impl<'a> Reader<'a> {
         Self {
             language,
             words: Words::new(words),
-            found: Explanation::empty(language.unknown_words),
+            found: Explanation::default(),
             said_before_relation: 0,
         }
     }
@@ -50,7 +52,7 @@ impl<'a> Reader<'a> {
                 self.pass_over(&mut said);
             }
         }
-        self.found.ignored.append(&mut said.words);
+        self.set_aside(&mut said);
         self.put_relation_between();
         self.found
     }
@@ -104,16 +106,25 @@ impl<'a> Reader<'a> {
             return;
         };
         self.words.at += 1;
-        if !SMALL_WORDS.contains(&word) {
-            self.found.ignored.append(&mut said.words);
-            self.found.ignored.push(word.to_owned());
-        } else if word == "," || word == "and" {
-            self.found.ignored.append(&mut said.words);
-            said.object = Object {
-                place: said.object.place.take(),
-                ..Object::default()
-            };
+        let joins = SMALL_WORDS.contains(&word);
+        if !joins {
+            said.strange.push(word.to_owned());
         }
+        // `a red dog in`: what was said is the dog's, and no shape's that may follow.
+        let ends = joins && !said.strange.is_empty() || word == "," || word == "and";
+        if ends || said.words.is_empty() {
+            self.set_aside(said);
+        }
+    }
+
+    /// What is said of nothing that is known; a place is for the next object.
+    fn set_aside(&mut self, said: &mut Said) {
+        self.found.ignored.append(&mut said.words);
+        self.found.ignored.append(&mut said.strange);
+        said.object = Object {
+            place: said.object.place.take(),
+            ..Object::default()
+        };
     }
 
     fn adjective(&mut self, said: &mut Said) -> bool {
@@ -146,7 +157,8 @@ impl<'a> Reader<'a> {
         } else if said.words.is_empty() || !self.words.takes(&ANY_SHAPE) {
             return false;
         }
-        let done = std::mem::take(said);
+        let mut done = std::mem::take(said);
+        self.found.ignored.append(&mut done.strange);
         self.found.objects.push(done.object);
         true
     }

@@ -1,21 +1,13 @@
-//! What is said stays, what is open is filled in, and nothing else happens: in the shipped language
-//! and in the next version's.
+//! What is said stays, what is open is filled in, and nothing else happens.
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::explain::{explain_by, explain_edit_by, golden};
+use crate::explain::sentences::SENTENCES;
+use crate::explain::{explain, explain_edit};
 use crate::language::Names;
 use say::pieces;
-
-fn languages() -> [&'static Language; 2] {
-    [&SHIPPED, &golden::NEXT.language]
-}
-
-fn any_language() -> impl Strategy<Value = &'static Language> {
-    select(languages().to_vec())
-}
 
 /// Whether everything that is said of one is said of the other too.
 fn says_no_less(found: &Object, said: &Object) -> bool {
@@ -28,9 +20,9 @@ fn says_no_less(found: &Object, said: &Object) -> bool {
 }
 
 /// What is wrong with a rewriting, if anything is.
-fn wrong(language: &Language, prompt: &str, text: &str) -> Option<&'static str> {
-    let said = explain_by(language, prompt);
-    let found = explain_by(language, text);
+fn wrong(prompt: &str, text: &str) -> Option<&'static str> {
+    let said = explain(prompt);
+    let found = explain(text);
     let objects = found.objects.iter().zip(&said.objects);
     let ground = said.background.as_deref().unwrap_or_default();
     let found_ground = found.background.as_deref().unwrap_or_default();
@@ -77,7 +69,7 @@ fn wrong(language: &Language, prompt: &str, text: &str) -> Option<&'static str> 
         (!positioned, "leaves places open"),
         (found.background.is_none(), "leaves the background open"),
         (
-            pieces(text) > language.choices.most_pieces && text != prompt,
+            pieces(text) > SHIPPED.choices.most_pieces && text != prompt,
             "is too long",
         ),
     ]
@@ -98,12 +90,9 @@ fn words(of: &Names) -> Vec<String> {
 }
 
 /// An object with some of what can be said of one.
-fn noun_phrase(language: &'static Language) -> impl Strategy<Value = String> {
-    let adjectives = (
-        maybe(words(&language.sizes)),
-        maybe(words(&language.colours)),
-    );
-    (any::<bool>(), adjectives, select(names(&language.shapes))).prop_map(
+fn noun_phrase() -> impl Strategy<Value = String> {
+    let adjectives = (maybe(words(&SHIPPED.sizes)), maybe(words(&SHIPPED.colours)));
+    (any::<bool>(), adjectives, select(names(&SHIPPED.shapes))).prop_map(
         |(article, (size, colour), shape)| {
             let article = article.then(|| "a".to_owned());
             let words = [article, size, colour, Some(shape)];
@@ -112,10 +101,10 @@ fn noun_phrase(language: &'static Language) -> impl Strategy<Value = String> {
     )
 }
 
-fn placed(language: &'static Language) -> impl Strategy<Value = String> {
+fn placed() -> impl Strategy<Value = String> {
     (
-        noun_phrase(language),
-        maybe(names(&language.places)),
+        noun_phrase(),
+        maybe(names(&SHIPPED.places)),
         select(&["in", "at"][..]),
     )
         .prop_map(|(object, place, preposition)| match place {
@@ -124,8 +113,8 @@ fn placed(language: &'static Language) -> impl Strategy<Value = String> {
         })
 }
 
-fn background(language: &'static Language) -> impl Strategy<Value = String> {
-    let name = || select(names(&language.backgrounds));
+fn background() -> impl Strategy<Value = String> {
+    let name = || select(names(&SHIPPED.backgrounds));
     prop_oneof![
         Just(String::new()),
         name().prop_map(|name| format!(" on a {name} background")),
@@ -134,79 +123,71 @@ fn background(language: &'static Language) -> impl Strategy<Value = String> {
     ]
 }
 
-/// A language and a prompt of it that says as much as it likes.
-fn prompt() -> impl Strategy<Value = (&'static Language, String)> {
-    any_language().prop_flat_map(|language| {
-        let relation =
-            select(names(&language.relations)).prop_filter("of two", |name| name != "between");
-        let (one, noun) = (|| placed(language), || noun_phrase(language));
-        let objects = prop_oneof![
-            one(),
-            (one(), one()).prop_map(|(a, b)| format!("{a} and {b}")),
-            (noun(), relation, noun()).prop_map(|(a, r, b)| format!("{a} {r} {b}")),
-            (one(), one(), one()).prop_map(|(a, b, c)| format!("{a}, {b} and {c}")),
-        ];
-        let opening = select(&["", "", "draw ", "a picture of ", "Draw "][..]);
-        let end = select(&["", "."][..]);
-        let text = (opening, objects, background(language), end);
-        (
-            Just(language),
-            text.prop_map(|(o, s, b, e)| format!("{o}{s}{b}{e}")),
-        )
-    })
+/// A prompt of the language that says as much as it likes.
+fn prompt() -> impl Strategy<Value = String> {
+    let relation =
+        select(names(&SHIPPED.relations)).prop_filter("of two", |name| name != "between");
+    let objects = prop_oneof![
+        placed(),
+        (placed(), placed()).prop_map(|(a, b)| format!("{a} and {b}")),
+        (noun_phrase(), relation, noun_phrase()).prop_map(|(a, r, b)| format!("{a} {r} {b}")),
+        (placed(), placed(), placed()).prop_map(|(a, b, c)| format!("{a}, {b} and {c}")),
+    ];
+    let opening = select(&["", "", "draw ", "a picture of ", "Draw "][..]);
+    let end = select(&["", "."][..]);
+    (opening, objects, background(), end).prop_map(|(o, s, b, e)| format!("{o}{s}{b}{e}"))
 }
 
 proptest! {
     #[test]
-    fn what_was_said_stays_and_nothing_is_left_open((language, prompt) in prompt(), seed: u64) {
-        let text = upsample_by(language, &prompt, seed);
+    fn what_was_said_stays_and_nothing_is_left_open(prompt in prompt(), seed: u64) {
+        let text = upsample(&prompt, seed);
         prop_assert!(text.is_some(), "{prompt}: is of the language");
         let text = text.unwrap_or_default();
-        let wrong = wrong(language, &prompt, &text);
+        let wrong = wrong(&prompt, &text);
         prop_assert!(wrong.is_none(), "{prompt} → {text}: {}", wrong.unwrap_or_default());
-        prop_assert_eq!(upsample_by(language, &prompt, seed), Some(text));
+        prop_assert_eq!(upsample(&prompt, seed), Some(text));
     }
 
     #[test]
-    fn a_second_time_changes_nothing((language, prompt) in prompt(), seed: u64, other: u64) {
-        let text = upsample_by(language, &prompt, seed).unwrap_or_default();
+    fn a_second_time_changes_nothing(prompt in prompt(), seed: u64, other: u64) {
+        let text = upsample(&prompt, seed).unwrap_or_default();
         // Where not all of it could be said, more may be open.
-        prop_assume!(pieces(&text) < language.choices.most_pieces - 6);
-        prop_assert_eq!(upsample_by(language, &text, other), Some(text));
+        prop_assume!(pieces(&text) < SHIPPED.choices.most_pieces - 6);
+        prop_assert_eq!(upsample(&text, other), Some(text));
     }
 
     #[test]
     fn any_text_is_rewritten_in_the_language_or_left_alone(prompt in ".{0,80}", seed: u64) {
-        for language in languages() {
-            drop(upsample_by(language, &prompt, seed));
-            drop(upsample_edit_by(language, &prompt, seed));
-        }
+        drop(upsample(&prompt, seed));
+        drop(upsample_edit(&prompt, seed));
     }
 }
 
 #[test]
-fn sentences_of_the_next_recipe_keep_what_they_say() {
-    let language = &golden::NEXT.language;
+fn sentences_of_the_recipe_keep_what_they_say() {
     let mut rewritten = 0;
-    for (seed, picture) in (0..).zip(&golden::NEXT.pictures) {
-        let Some(text) = upsample_by(language, &picture.text, seed) else {
+    for (seed, picture) in (0..).zip(&SENTENCES.pictures) {
+        let Some(text) = upsample(&picture.text, seed) else {
             continue;
         };
-        let wrong = wrong(language, &picture.text, &text);
+        let wrong = wrong(&picture.text, &text);
         assert_eq!(wrong, None, "{} → {text}", picture.text);
         rewritten += 1;
     }
-    assert!(rewritten > golden::NEXT.pictures.len() / 2, "{rewritten}");
+    assert!(rewritten > SENTENCES.pictures.len() / 2, "{rewritten}");
 }
 
 #[test]
 fn what_is_chosen_stands_apart_and_is_seen() {
+    let hidden = &SHIPPED.choices.hidden["black"];
+    assert!(hidden.contains(&"brown".to_owned()), "{hidden:?}");
     for seed in 0..500 {
-        let text = upsample("a circle, a star and a heart on navy", seed).expect("a scene");
-        let objects = explain_by(&SHIPPED, &text).objects;
+        let text = upsample("a circle, a star and a heart on black", seed).expect("a scene");
+        let objects = explain(&text).objects;
         for (index, object) in objects.iter().enumerate() {
-            let colour = object.colour.as_deref().unwrap_or("blue");
-            assert!(!["blue", "purple"].contains(&colour), "{text}");
+            let colour = object.colour.as_ref().expect("a chosen colour");
+            assert!(!hidden.contains(colour), "{text}");
             for other in &objects[index + 1..] {
                 assert_ne!(object.colour, other.colour, "{text}");
                 assert_ne!(object.place, other.place, "{text}");
@@ -215,8 +196,8 @@ fn what_is_chosen_stands_apart_and_is_seen() {
     }
 }
 
-fn shown(language: &Language, prompts: &[&str]) -> String {
-    let of_seed = |prompt, seed| upsample_by(language, prompt, seed).unwrap_or_default();
+fn shown(prompts: &[&str]) -> String {
+    let of_seed = |prompt, seed| upsample(prompt, seed).unwrap_or_default();
     let lines = prompts.iter().flat_map(|prompt| {
         [
             (*prompt).to_owned(),
@@ -238,13 +219,6 @@ fn prompts_become_these() {
         "a circle, a star and a cross",
         "a large circle at the center and a large star in the top, black background",
         "a picture of a small pink heart in the bottom right on gray",
-    ];
-    insta::assert_snapshot!("prompts", shown(&SHIPPED, &prompts));
-}
-
-#[test]
-fn prompts_of_the_next_language_become_these() {
-    let prompts = [
         "a red shape",
         "three stars",
         "four little hearts with white outlines, coral background",
@@ -254,7 +228,7 @@ fn prompts_of_the_next_language_become_these() {
         "a drop between a house and a tree on a dotted background",
         "an arrow, a cloud, a moon and a flower",
     ];
-    insta::assert_snapshot!("next_prompts", shown(&golden::NEXT.language, &prompts));
+    insta::assert_snapshot!("prompts", shown(&prompts));
 }
 
 #[test]
@@ -272,11 +246,11 @@ fn other_words_are_none_of_its_business() {
         " ",
         "a cat",
         "a red circle with a hat",
-        "a red circle on a blue background",
+        "a red circle on a brown background",
         "a red circle left of a blue square in the top",
         "two stars above a red circle",
         "make the circle green",
-        "a red circle, a blue square, a green star and a pink heart",
+        "a red circle, a blue square, a green star, a pink heart and a cross",
         "on navy",
         "a red",
         "ein roter Kreis",
@@ -308,14 +282,14 @@ fn an_instruction_keeps_what_it_asks_for() {
     for strange in ["make it better", "make the circle navy", "add a cat", ""] {
         assert_eq!(upsample_edit(strange, 5), None, "{strange}");
     }
-    for (seed, language) in (0..100).flat_map(|seed| languages().map(|language| (seed, language))) {
-        let added = upsample_edit_by(language, "Add a star.", seed).expect("of the language");
-        let changes = explain_edit_by(language, &added).changes;
+    for seed in 0..100 {
+        let added = upsample_edit("Add a star.", seed).expect("of the language");
+        let changes = explain_edit(&added).changes;
         let object = changes.first().and_then(|change| change.object.clone());
         let object = object.unwrap_or_default();
         let said = object.size.is_some() && object.colour.is_some() && object.place.is_some();
         assert!(said && object.shape.as_deref() == Some("star"), "{added}");
         assert!(!added.contains("center"), "{added}");
-        assert_eq!(upsample_edit_by(language, &added, seed + 1), Some(added));
+        assert_eq!(upsample_edit(&added, seed + 1), Some(added));
     }
 }

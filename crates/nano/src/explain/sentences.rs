@@ -1,18 +1,14 @@
-//! The next version's language with sentences of its recipe.
+//! Sentences of the recipe, each with what it says; recipe/spoken.py writes them.
 
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::language::Language;
-
-/// The next version's language with sentences of its recipe; recipe2/spoken.py writes it.
-pub(crate) static NEXT: LazyLock<Golden> =
-    LazyLock::new(|| serde_json::from_str(include_str!("golden/next.json")).expect("golden file"));
+pub(crate) static SENTENCES: LazyLock<Sentences> =
+    LazyLock::new(|| serde_json::from_str(include_str!("sentences.json")).expect("JSON"));
 
 #[derive(Deserialize)]
-pub(crate) struct Golden {
-    pub language: Language,
+pub(crate) struct Sentences {
     pub pictures: Vec<Picture>,
     pub edits: Vec<Instruction>,
 }

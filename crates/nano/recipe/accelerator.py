@@ -1,8 +1,8 @@
 """The same three stages on one accelerator, where one is within reach: large batches, pictures drawn by other processes.
 
-    python crates/nano/recipe2/accelerator.py [--minutes 25] [--stages vae text diffusion] [--scale 1.0]
+    python crates/nano/recipe/accelerator.py [--minutes 25] [--stages vae text diffusion] [--scale 1.0]
 
-Checkpoints are those of the CPU's stages (work/nano2/, without the optimiser's state), so that either can export what the other
+Checkpoints are those of the CPU's stages (work/nano/, without the optimiser's state), so that either can export what the other
 trained, and a stage that is finished is passed over. `--minutes` is shared out among the stages that are not; each brings its rate
 to zero in its share of the time, because such machines are lent by the minute. `--scale` makes batches smaller.
 """
@@ -23,7 +23,6 @@ from paths import WORK
 import decoder
 import diffusion
 import export
-import flux
 import text
 import vae
 from captions import Request
@@ -31,7 +30,7 @@ from diffusion import EDIT, PICTURE, Pool, differing_tokens, flow_loss, sentence
 from draw import draw, draw_background
 from muon import MuonAdamW
 from scenes import FORMATS, SQUARE, random_format
-from transformer import is_block_matrix, pack
+from transformer import build, is_block_matrix, pack
 
 SHARES = {"vae": 0.2, "text": 0.1, "diffusion": 0.7}  # of the minutes
 BATCHES = {"vae": 96, "text": 1024, PICTURE: 768, EDIT: 448}
@@ -262,7 +261,7 @@ class Store:
 
 
 def train_diffusion(minutes: float, scale: float) -> None:
-    model = flux.build().to(DEVICE)
+    model = build().to(DEVICE)
     autoencoder, encoders = vae.load().to(DEVICE, memory_format=torch.channels_last), text.load()
     streams = {kind: stream(Examples(kind, encoders), f"examples {kind}") for kind in (PICTURE, EDIT)}
     encoders.to(DEVICE)

@@ -1,6 +1,6 @@
 """What is judged: held-out requests and edits, always the same. And the judge judged by drawn pictures.
 
-    python crates/nano/recipe2/judged.py [count]
+    python crates/nano/recipe/judged.py [count]
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 
-import paths  # noqa: F401  (the shared parts' folder)
 from captions import Request, caption, loose_request
 from draw import draw
 from edits import Edit, random_edit
 from judge_picture import read
 from scenes import held_out, random_format, random_scene
-from words import EDITS, KEEP, TWO
+from words import COLOURS, EDITS, KEEP, SHAPES, TWO
+
+FIRST_SHAPES, FIRST_COLOURS = SHAPES[:6], tuple(COLOURS)[:8]
+FIRST_BACKGROUNDS = ("white", "black", "gray", "cream", "navy", "green")
 
 
 def held_out_requests(count: int, seed: int = 1, size=None) -> list[Request]:
@@ -36,6 +38,18 @@ def held_out_edits(count: int, seed: int = 2, size=None) -> list[Edit]:
         edit = random_edit(rng, *(size or random_format(rng)), kind=kinds[len(found) % len(kinds)])
         if held_out(edit.target):
             found.append(edit)
+    return found
+
+
+def first_requests(count: int, seed: int = 6) -> list[Request]:
+    """Held-out requests of what the first version knew: square, one to three of six shapes without outlines, each with its own place."""
+    rng, found = random.Random(seed), []
+    while len(found) < count:
+        scene = random_scene(rng, (1, 2, 1, 2, 3)[len(found) % 5], grouped=False)
+        known = scene.background in FIRST_BACKGROUNDS and scene.pattern == "plain" and all(
+            o.shape in FIRST_SHAPES and o.colour in FIRST_COLOURS and o.outline is None for o in scene.objects)
+        if known and held_out(scene):
+            found.append(caption(rng, scene))
     return found
 
 

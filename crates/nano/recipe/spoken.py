@@ -1,6 +1,6 @@
 """What the program knows of the language: the words with their meanings, written into the exported folder as language.json.
 
-    python crates/nano/recipe2/spoken.py    # the files that the program's tests read
+    python crates/nano/recipe/spoken.py    # the files that the program's tests read
 
 `tintype nano explain` and the upsampler read a text by these tables alone. The tests' sentences are the recipe's own, each with what it says.
 """
@@ -17,7 +17,7 @@ from scenes import COUNTS, GAP, MARGIN, SQUARE, contrasts
 from words import (BACKGROUNDS, COLOUR_WORDS, COLOURS, GROUND_WORDS, PATTERN_WORDS, PATTERNS, PLACE_OF_CELL, PLACE_WORDS, PLURALS, SCENERY, SHAPE_WORDS,
                    SIZE_WORDS, SIZES, THINGS, TINY)
 
-GOLDEN = NANO / "src" / "explain" / "golden"
+GOLDEN = NANO / "src" / "explain" / "sentences.json"
 COUNT = 150
 
 
@@ -36,7 +36,7 @@ def language() -> dict:
         "places": unique(PLACE_WORDS), "relations": relations, "edits": edits,
         "things": {word: f"{colour} {shape}" for word, (shape, colour) in THINGS.items()},
         "scenery": {word: f"{pattern} {name}" for word, (name, pattern) in SCENERY.items()},
-        "unknown_words": "skipped", "choices": choices(),
+        "choices": choices(),
     }
 
 
@@ -76,6 +76,5 @@ def instruction(rng: random.Random) -> dict:
 
 if __name__ == "__main__":
     rng = random.Random(7)
-    GOLDEN.mkdir(parents=True, exist_ok=True)
-    found = {"language": language(), "pictures": [picture(rng) for _ in range(COUNT)], "edits": [instruction(rng) for _ in range(COUNT)]}
-    (GOLDEN / "next.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    found = {"pictures": [picture(rng) for _ in range(COUNT)], "edits": [instruction(rng) for _ in range(COUNT)]}
+    GOLDEN.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
