@@ -28,7 +28,7 @@ COUNT = 10
 
 def by_pipeline(pipeline, settings, prompt, width, height, seed, **more) -> np.ndarray:
     image = pipeline(prompt=prompt, width=width, height=height, num_inference_steps=settings["steps"],
-                     guidance_scale=settings["guidance"], max_sequence_length=settings["max_sequence_length"],
+                     guidance_scale=settings["guidance"], true_cfg_scale=settings["true_cfg"], negative_prompt="", max_sequence_length=settings["max_sequence_length"],
                      generator=torch.Generator("cpu").manual_seed(seed), **more).images[0]
     return np.asarray(image.convert("RGB"))
 

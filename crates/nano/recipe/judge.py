@@ -1,6 +1,6 @@
 """The figures: held-out requests and edits, drawn and judged, and sheets to look at.
 
-    python crates/nano/recipe/judge.py [--count 400] [--checkpoints] [--sheet FILE] [--formats 100] [--steps 16] [--true-cfg 1.0]
+    python crates/nano/recipe/judge.py [--count 400] [--checkpoints] [--sheet FILE] [--formats 100] [--steps 4] [--true-cfg 1.5]
     python crates/nano/recipe/judge.py --write    # everything that the README states; some 35 minutes of two cores
 
 `--checkpoints` takes the last checkpoints as they are; without it the exported folder is judged (bf16 weights, f32 arithmetic).
@@ -20,6 +20,7 @@ import torch
 from paths import FIGURES, MODEL, SAMPLES
 import vae
 from draw import draw, sheet, to_pictures
+from export import STEPS, TRUE_CFG
 from judge_picture import Verdict, read
 from judged import first_requests, held_out_edits, held_out_requests, judge_itself, loose_requests, wanted
 from sample import sample
@@ -30,8 +31,8 @@ from scenes import FORMATS, SQUARE
 class Sampling:
     """How pictures are drawn: steps, and true CFG's scale over the empty text (which keeps an edit's picture; 1 is without)."""
 
-    steps: int = 16
-    true_cfg: float = 1.0
+    steps: int = STEPS
+    true_cfg: float = TRUE_CFG
 
 
 LOOK_AT = (
