@@ -94,9 +94,8 @@ def sampled(rng: random.Random, generator, autoencoder, encoders, transformer, e
     reference = vae.encode(autoencoder, np.stack([draw(source) for source in sources])) if edits else None
     latents = sample(transformer, *encoders(list(texts)), torch.randn(right.shape, generator=generator), reference, rng.choice(SAMPLING_STEPS))
     apart = (latents - right).square().mean((1, 2, 3)).tolist()
-    latents = latents / autoencoder.config.scaling_factor + autoencoder.config.shift_factor
     drawn = torch.from_numpy(to_signed(pictures))
-    return [(distance, Sample(*parts)) for distance, *parts in zip(apart, scenes, drawn, latents)]
+    return [(distance, Sample(*parts)) for distance, *parts in zip(apart, scenes, drawn, vae.as_encoded(autoencoder, latents))]
 
 
 def samples(narrow: AutoencoderKL, seed: int, rank: int) -> list[Sample]:
@@ -113,10 +112,9 @@ def crop(rng: random.Random, example: Sample) -> tuple[torch.Tensor, torch.Tenso
     """vae.CROP pixels a side near an object, and their latents."""
     height, width = example.picture.shape[1:]
     near = centre(rng.choice(example.scene.objects), width, height) if example.scene.objects else (width // 2, height // 2)
-    x, y = (min(max(c - vae.CROP // 2 + rng.randrange(-32, 33, vae.FOLD), 0), side - vae.CROP) // vae.FOLD for c, side in zip(near, (width, height)))
-    cells = vae.CROP // vae.FOLD
-    pixels = example.picture[:, y * vae.FOLD:][:, :vae.CROP, x * vae.FOLD:][:, :, :vae.CROP]
-    return pixels, example.latents[:, y:y + cells, x:x + cells]
+    x, y = vae.corner_near(rng, near, width, height)
+    part = lambda of, fold: of[:, y // fold:(y + vae.CROP) // fold, x // fold:(x + vae.CROP) // fold]
+    return part(example.picture, 1), part(example.latents, vae.FOLD)
 
 
 def of_the_encoder(model, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,13 +128,6 @@ def of_the_transformer(rng: random.Random, found: list[Sample], whole: bool) -> 
         return example.picture[None], example.latents[None]
     pixels, latents = zip(*(crop(rng, rng.choice(found)) for _ in range(vae.CROP_BATCH // 2)))
     return torch.stack(pixels), torch.stack(latents)
-
-
-def difference_of(model, x: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """The decoder's loss, each picture's: as vae.loss_of's first part."""
-    difference = (model.decode(latents).sample - x).abs()
-    weights = vae.edge_weights(x)
-    return ((difference + difference.square()) * weights).mean((1, 2, 3)) / weights.mean()
 
 
 def worker(trainer: Trainer, steps: int, seed: int) -> None:
@@ -160,7 +151,7 @@ def worker(trainer: Trainer, steps: int, seed: int) -> None:
         if not whole or not step % 2:
             parts.append((True, of_the_transformer(rng, found, whole)))
         x, latents = (torch.cat(each).contiguous(memory_format=torch.channels_last) for each in zip(*(pair for _, pair in parts)))
-        losses = difference_of(model, x, latents)
+        losses = vae.reconstruction_losses(model.decode(latents).sample, x)
         trainer.zero_grad()
         losses.mean().backward()
         trainer.step(RATE * min(1, (step + 1) / 50) * (1 - step / steps) ** 0.9)

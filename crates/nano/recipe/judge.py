@@ -13,6 +13,7 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -35,18 +36,19 @@ class Sampling:
     true_cfg: float = TRUE_CFG
 
 
-LOOK_AT = (
+SHEET_PROMPTS = (
     "a red circle left of a blue square on a white background", "a large yellow star on a dotted navy background",
     "a pink heart above a small green tree on cream", "a house on top of a brown square on a gradient blue background",
-    "a white star inside a large red heart, striped pink background", "a cyan drop between a red flower and a purple moon on mint",
-    "three orange stars on a navy background", "a red arrow, a white cloud, a green diamond and a black cross on yellow",
-    "A serene photograph of a cottage in a meadow under a moody sky, 8k, bokeh", "a portrait of an old fisherman, dramatic light", "a large star", "a sun over the ocean",
+    "a white star inside a large red heart, striped pink background", "three orange stars on a navy background",
+    "a cyan drop between a red flower and a purple moon on mint", "a cottage by the ocean",
 )
-EDITS_TO_LOOK_AT = (
-    "make the circle green", "change the background to striped orange", "remove the blue square", "replace the square with a heart", "move the circle to the top left",
-    "make the square bigger", "add a small yellow star at the bottom", "turn the circle into a star and make the square pink",
-    "make it look like a van Gogh painting", "remove the dog", "make the background dotted", "delete the circle and add a tree on the left",
+SHEET_EDITS = ("make the circle green", "change the background to striped orange", "remove the blue square", "replace the square with a heart",
+               "move the circle to the top left", "make the square bigger", "add a small yellow star at the bottom", "turn the circle into a star and make the square pink")
+LOOK_AT = SHEET_PROMPTS + (
+    "a red arrow, a white cloud, a green diamond and a black cross on yellow", "A serene photograph of a cottage in a meadow under a moody sky, 8k, bokeh",
+    "a portrait of an old fisherman, dramatic light", "a large star", "a sun over the ocean",
 )
+EDITS_TO_LOOK_AT = SHEET_EDITS + ("make it look like a van Gogh painting", "remove the dog", "make the background dotted", "delete the circle and add a tree on the left")
 
 
 def by_size(sizes, limit: int = 20):
@@ -138,16 +140,16 @@ def figures(load, count: int, sheet_file=None, sampling=Sampling()) -> dict:
     }
 
 
-def format_figure(load, size, count: int) -> tuple[float, float]:
+def format_figure(load, size, count: int, sampling) -> tuple[float, float]:
     """The shares of prompts and of edits that are right in one format."""
     requests, edits = held_out_requests(count, 4, size), held_out_edits(count, 5, size)
-    return right(judged_requests(load, requests)[1]), right(judged_edits(load, edits)[1])
+    return right(judged_requests(load, requests, sampling)[1]), right(judged_edits(load, edits, sampling)[1])
 
 
-def format_figures(load, count: int) -> dict:
+def format_figures(load, count: int, sampling) -> dict:
     """The same of each format, in two processes."""
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        found = list(pool.map(format_figure, [load] * len(FORMATS), FORMATS, [count] * len(FORMATS)))
+        found = list(pool.map(format_figure, repeat(load), FORMATS, repeat(count), repeat(sampling)))
     return {f"{w} x {h}": {"prompts": prompts, "edits": edits} for (w, h), (prompts, edits) in zip(FORMATS, found)}
 
 
@@ -164,7 +166,7 @@ def all_figures(load, count: int, sheet_file=None, sampling=Sampling(), each_for
     found = figures(load, count, sheet_file, sampling)
     each_format = count // 4 if each_format is None else each_format
     if each_format:
-        found["by size"] = format_figures(load, each_format)
+        found["by size"] = format_figures(load, each_format, sampling)
     return found | {"judge": judge_figures(load, count)}
 
 
@@ -173,16 +175,6 @@ def publish(found: dict) -> None:
     print(json.dumps(found, indent=2))
     FIGURES.write_text(json.dumps(found, indent=2) + "\n")
     sample_sheet(exported()).save(SAMPLES, optimize=True)
-
-
-SHEET_PROMPTS = (
-    "a red circle left of a blue square on a white background", "a large yellow star on a dotted navy background",
-    "a pink heart above a small green tree on cream", "a house on top of a brown square on a gradient blue background",
-    "a white star inside a large red heart, striped pink background", "three orange stars on a navy background",
-    "a cyan drop between a red flower and a purple moon on mint", "a cottage by the ocean",
-)
-SHEET_EDITS = ("make the circle green", "change the background to striped orange", "remove the blue square", "replace the square with a heart",
-               "move the circle to the top left", "make the square bigger", "add a small yellow star at the bottom", "turn the circle into a star and make the square pink")
 
 
 def sample_sheet(model):
@@ -243,12 +235,13 @@ if __name__ == "__main__":
     if options.look:
         look(load(), options.look)
         raise SystemExit
+    sampling = Sampling(options.steps, options.true_cfg)
     if options.first:
         asked = first_requests(options.count)
-        verdicts = judged_requests(load, asked)[1]
+        verdicts = judged_requests(load, asked, sampling)[1]
         print(json.dumps(shares(verdicts) | {"by number of objects": grouped(asked, verdicts, lambda r: len(r.scene.objects))}, indent=2))
         raise SystemExit
-    found = all_figures(load, options.count, options.sheet, Sampling(options.steps, options.true_cfg), options.formats or (None if options.write else 0))
+    found = all_figures(load, options.count, options.sheet, sampling, options.formats or (None if options.write else 0))
     if options.write:
         publish(found)
     else:

@@ -34,6 +34,11 @@ CHECKPOINT = WORK / "vae.pt"
 SAVE_EVERY = 50
 
 
+def corner_near(rng: random.Random, near, width: int, height: int) -> list[int]:
+    """The left upper corner of a crop about a point, on the latent grid."""
+    return [min(max(c - CROP // 2 + rng.randrange(-32, 33, FOLD), 0), side - CROP) // FOLD * FOLD for c, side in zip(near, (width, height))]
+
+
 def random_crop(rng: random.Random) -> list[np.ndarray]:
     """Two (96, 96, 3) crops of one drawn picture on the latent grid, mostly near an object."""
     scene = random_scene(rng)
@@ -42,8 +47,7 @@ def random_crop(rng: random.Random) -> list[np.ndarray]:
     for _ in range(2):
         x, y = (rng.randrange(0, side - CROP + 1, FOLD) for side in (scene.width, scene.height))
         if rng.random() < 0.8:
-            near = centre(rng.choice(scene.objects), scene.width, scene.height)
-            x, y = (min(max(c - CROP // 2 + rng.randrange(-32, 33, FOLD), 0), 256 - CROP) // FOLD * FOLD for c in near)
+            x, y = corner_near(rng, centre(rng.choice(scene.objects), scene.width, scene.height), scene.width, scene.height)
         crops.append(picture[y:y + CROP, x:x + CROP])
     return crops
 
@@ -65,14 +69,20 @@ def edge_weights(x: torch.Tensor) -> torch.Tensor:
     return 1 + EDGE_WEIGHT * ((highest - lowest).amax(1, keepdim=True) > 0.15).float()
 
 
+def reconstruction_losses(decoded: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """(batch,): L1 and squared differences, edges weighted."""
+    difference = (decoded - x).abs()
+    weights = edge_weights(x)
+    return ((difference + difference.square()) * weights).mean((1, 2, 3)) / weights.mean()
+
+
 def loss_of(vae, x: torch.Tensor):
     """The loss of one batch, and a function that tells what it is made of."""
     posterior = vae.encode(x).latent_dist
-    difference = (vae.decode(posterior.sample()).sample - x).abs()
-    weights = edge_weights(x)
-    reconstruction = ((difference + difference.square()) * weights).mean() / weights.mean()
+    decoded = vae.decode(posterior.sample()).sample
+    reconstruction = reconstruction_losses(decoded, x).mean()
     kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
-    told = lambda: {"l1": difference.mean(), "weighted": reconstruction, "kl": kl, "deviation": posterior.mean.std(), "own": posterior.std.mean()}
+    told = lambda: {"l1": (decoded - x).abs().mean(), "weighted": reconstruction, "kl": kl, "deviation": posterior.mean.std(), "own": posterior.std.mean()}
     return reconstruction + KL_WEIGHT * kl, told
 
 
@@ -128,10 +138,15 @@ def encode(vae: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
     return (mean - vae.config.shift_factor) * vae.config.scaling_factor
 
 
+def as_encoded(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+    """Normalised latents as the encoder gives them and the decoder takes them."""
+    return latents / vae.config.scaling_factor + vae.config.shift_factor
+
+
 @torch.no_grad()
 def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     """Normalised latents -> (batch, 3, height, width) in about -1..1."""
-    return vae.decode(latents / vae.config.scaling_factor + vae.config.shift_factor).sample
+    return vae.decode(as_encoded(vae, latents)).sample
 
 
 if __name__ == "__main__":
