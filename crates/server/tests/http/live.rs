@@ -153,6 +153,8 @@ impl Client {
         self.0.send(Message::binary(bytes)).await.expect("sent");
     }
 
+    /// Asks for a task's events. Those that come before the server has read this are told as one, the latest: who
+    /// waits for a certain one hears the answer to this first, then lets it happen.
     pub async fn watch(&mut self, token: &str) {
         self.say(&json!({"type": "task_info", "tasktoken": token}))
             .await;

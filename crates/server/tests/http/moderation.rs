@@ -132,8 +132,9 @@ async fn one_of_several_pictures_is_withheld_and_the_others_are_a_success() {
     let token = accepted(&live.house, SEVERAL).await;
     let mut client = live.connect().await;
     client.watch(&token).await;
+    let mut events = vec![client.hear().await];
     let _worker = live.house.worker();
-    let events = client.hear_until("task_postprocess_end").await;
+    events.extend(client.hear_until("task_postprocess_end").await);
 
     let task = detail(&live.house, &token).await;
     assert_eq!(

@@ -30,9 +30,10 @@ async fn the_rewriting_is_on_record_when_preprocessing_has_ended_and_events_stay
     let token = answer["socketaccesstoken"].as_str().expect("a token");
     let mut client = live.connect().await;
     client.watch(token).await;
+    let mut events = vec![client.hear().await];
     let (_worker, engine) = live.house.worker();
     let hold = engine.then_hold();
-    let mut events = client.hear_until("task_preprocess_end").await;
+    events.extend(client.hear_until("task_preprocess_end").await);
     let body = json!({ "tasktoken": token }).to_string();
     let told = live.house.post(DETAIL, body).await.json();
     let task = &told["tasklist"][0];
