@@ -26,11 +26,12 @@ import export
 import text
 import vae
 from captions import Request
-from diffusion import EDIT, PICTURE, Pool, differing_tokens, flow_loss, sentence
+from diffusion import EDIT, PICTURE, TOKEN, Pool, flow_loss, sentence, token_weights
 from draw import draw, draw_background
 from muon import MuonAdamW
+from recognise import shown_by
 from scenes import FORMATS, SQUARE, random_format
-from transformer import build, is_block_matrix, pack
+from transformer import is_block_matrix, pack
 
 SHARES = {"vae": 0.2, "text": 0.1, "diffusion": 0.7}  # of the minutes
 BATCHES = {"vae": 96, "text": 1024, PICTURE: 768, EDIT: 448}
@@ -86,6 +87,8 @@ class Solo:
         if os.path.exists(path):
             saved, offset = torch.load(path, weights_only=True), 0
             for (_, p), average in zip(self.named, self.average):
+                if offset == len(saved["average"]):
+                    break  # what was added behind them since begins as it was built
                 for to, name in ((p.data, "parameters"), (average, "average")):
                     to.copy_(saved[name][offset:offset + p.numel()].view(p.shape))
                 offset += p.numel()
@@ -196,11 +199,12 @@ def train_text(minutes: float, scale: float) -> None:
 
 @dataclass
 class Chunk:
-    """Fresh examples of one size: pictures (count, height, width, 3) uint8, token weights, ids (count, times, pieces)."""
+    """Fresh examples of one size: pictures (count, height, width, 3) uint8, what the sources show, token weights, ids (count, times, pieces)."""
 
     size: tuple[int, int]
     targets: torch.Tensor
     sources: torch.Tensor | None
+    shown: torch.Tensor | None
     weights: torch.Tensor
     t5_ids: torch.Tensor
     clip_ids: torch.Tensor
@@ -214,15 +218,16 @@ class Examples:
 
     def __call__(self, rng) -> Chunk:
         pool, size, count = Pool(rng, None, self.kind == EDIT), random_format(rng, diffusion.SQUARE_SHARE), CHUNK[self.kind]
-        said = [pool.fresh_edit(size) if self.kind == EDIT else pool.fresh_scene(size, False) for _ in range(count)]
+        said = [pool.fresh_edit(size, diffusion.FINE_FROM) if self.kind == EDIT else pool.fresh_scene(size, diffusion.FINE_FROM) for _ in range(count)]
         scenes = [s.target if self.kind == EDIT else s.scene if isinstance(s, Request) else s for s in said]
         targets = [draw(scene) for scene in scenes]
         before = [draw(s.source) for s in said] if self.kind == EDIT else [np.round(draw_background(s.background, s.pattern, *size)).astype(np.uint8) for s in scenes]
-        weights = torch.stack([differing_tokens(a, b) for a, b in zip(targets, before)])
+        weights = torch.stack([token_weights(*three) for three in zip(targets, before, scenes)])
         ids = self.tokenizers.ids([sentence(rng, s) for s in said for _ in range(SAID_TIMES)])
         t5_ids, clip_ids = (x.view(count, SAID_TIMES, -1).to(torch.int16) for x in ids)
         stacked = lambda pictures: torch.from_numpy(np.stack(pictures))
-        return Chunk(size, stacked(targets), stacked(before) if self.kind == EDIT else None, weights, t5_ids, clip_ids)
+        shown = torch.stack([shown_by(s.source, TOKEN) for s in said]) if self.kind == EDIT else None
+        return Chunk(size, stacked(targets), stacked(before) if self.kind == EDIT else None, shown, weights, t5_ids, clip_ids)
 
 
 class Store:
@@ -234,7 +239,8 @@ class Store:
     @torch.no_grad()
     def add(self, chunk: Chunk) -> None:
         encode = lambda pictures: pack(self.encode(pictures)).to(torch.bfloat16)
-        fresh = [encode(chunk.targets), encode(chunk.sources) if chunk.sources is not None else None, chunk.weights.to(DEVICE), chunk.t5_ids.to(DEVICE), chunk.clip_ids.to(DEVICE)]
+        ours = lambda x: None if x is None else x.to(DEVICE)
+        fresh = [encode(chunk.targets), encode(chunk.sources) if chunk.sources is not None else None, ours(chunk.shown), chunk.weights.to(DEVICE), chunk.t5_ids.to(DEVICE), chunk.clip_ids.to(DEVICE)]
         room = KEPT[self.kind] // (2 if chunk.size == SQUARE else 2 * (len(FORMATS) - 1))
         if chunk.size not in self.kept:
             self.kept[chunk.size] = [0, [None if x is None else x.new_empty(room, *x.shape[1:]) for x in fresh]]
@@ -251,17 +257,18 @@ class Store:
         return (self.autoencoder.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist.mean - config.shift_factor) * config.scaling_factor
 
     def take(self, rng, count: int):
-        """-> size, target, reference, weight, T5's ids, CLIP's ids."""
+        """-> size, target, reference, what that shows, weight, T5's ids, CLIP's ids."""
         sizes = [size for size in self.kept if size != SQUARE]
         size = rng.choice(sizes) if sizes and rng.random() > diffusion.SQUARE_SHARE else SQUARE
         filled, parts = self.kept[size]
         chosen = torch.randint(min(filled, len(parts[0])), (count,), device=DEVICE)
         times = torch.randint(SAID_TIMES, (count,), device=DEVICE)
-        return size, parts[0][chosen].float(), None if parts[1] is None else parts[1][chosen].float(), parts[2][chosen], parts[3][chosen, times].long(), parts[4][chosen, times].long()
+        target, reference, shown, weight = (None if x is None else x[chosen] for x in parts[:4])
+        return size, target.float(), None if reference is None else reference.float(), shown, weight, *(x[chosen, times].long() for x in parts[4:])
 
 
 def train_diffusion(minutes: float, scale: float) -> None:
-    model = build().to(DEVICE)
+    model = diffusion.learner().to(DEVICE)
     autoencoder, encoders = vae.load().to(DEVICE, memory_format=torch.channels_last), text.load()
     streams = {kind: stream(Examples(kind, encoders), f"examples {kind}") for kind in (PICTURE, EDIT)}
     encoders.to(DEVICE)
@@ -278,13 +285,13 @@ def train_diffusion(minutes: float, scale: float) -> None:
         total = 0
         for kind, store in stores.items():
             store.add(next(streams[kind]))
-            size, target, reference, weight, t5_ids, clip_ids = store.take(rng, max(2, int(BATCHES[kind] * scale)))
+            size, target, reference, shown, weight, t5_ids, clip_ids = store.take(rng, max(2, int(BATCHES[kind] * scale)))
             normal, layout = torch.randn(len(target), device=DEVICE), torch.rand(len(target), device=DEVICE) < 0.7
             sigma = torch.sigmoid(torch.where(layout, 2.2 + 1.2 * normal, 0.4 + normal))
             with torch.no_grad():
                 states, pooled = encoders.states(t5_ids, clip_ids)
             with half_precision():
-                loss, each = flow_loss(model, states, pooled, target, reference, weight, torch.randn_like(target), sigma, size)
+                loss, each = flow_loss(model, states, pooled, target, reference, shown, weight, torch.randn_like(target), sigma, size)
             total = total + loss / len(stores)
             logs[kind].append(each.float().detach().cpu() if step % 10 == 0 else each.new_zeros(2, 0).cpu())
         solo.step(total, RATES["diffusion"] * clock.rate(step, 0.45), min(0.999, (step + 1) / (step + 20)))

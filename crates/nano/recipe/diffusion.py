@@ -3,7 +3,8 @@
 Rank 0 learns pictures (later in turn with edits), rank 1 edits; their gradients are averaged. Timesteps lean towards
 noise, because there the layout is decided. Tokens that show an object (or differ from the reference) weigh more.
 Latents come from a pool that grows as training goes on, so the VAE's encoder costs little; captions are said anew at
-every use, and what they leave free differs from scene to scene. First mostly one object, then up to four.
+every use, and what they leave free differs from scene to scene. First mostly one object, then up to four; when plain shapes are
+right, more of what is fine (outlines, something inside or on top of something) and more edits that say only a shape.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import os
 import random
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from paths import WORK
+import recognise
 import text
 import vae
 from captions import T5_LENGTH, Request, as_typed, caption, loose_request
@@ -25,22 +27,26 @@ from draw import draw, draw_background
 from edits import Edit, random_edit
 from fused import velocity
 from parallel import Trainer, fill, run
-from scenes import SQUARE, Scene, held_out, random_format, random_scene
+from scenes import SQUARE, Scene, fine_details, held_out, random_fine_scene, random_format, random_scene
 from transformer import build, is_block_matrix, pack, position_ids
+from words import INSIDE, OUTLINE, TINY, TWO
 
-STEPS = 12000
+STEPS = 18800
 DECAY_SHARE = 0.6  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
 BATCH = (14, 8)  # pictures, edits: about as many tokens
-POOL_START, POOL_LIMIT, POOL_GROWTH = (300, 200), (12000, 8000), (1, 1)  # pictures, edits; growth a step
+POOL_START, POOL_LIMIT, POOL_GROWTH = (300, 200), (12000, 8000), (2, 2)  # pictures, edits; growth a step
 GROW_EVERY = 8  # steps, because the encoder takes several pictures faster
 SQUARE_SHARE, FEWEST_IN_POOL = 0.45, 12
-OBJECT_WEIGHT = 3.0
+OBJECT_WEIGHT, FINE_FACTOR = 3.0, 2.5  # a token's weight where an object is, and what outlines and tiny things multiply it by
 PROMPT_DROPOUT, LOOSE_SHARE = 0.03, 0.08
 AVERAGE_DECAY = 0.998
 FIRST_STEPS = 1200  # of mostly one object
-CROWDED_UNTIL = 9000  # to here, of two pictures the one with more objects is learned: most of what is hard is drawing shapes
+CROWDED_UNTIL = 13800  # to here, of two pictures the one with more objects is learned: most of what is hard is drawing shapes
 EDITS_IN_TURN_FROM = 8000  # from here rank 0 learns edits at every second step; before, pictures teach drawing faster
+FINE_FROM = 13800  # from here these shares of what is fresh are what was still wrong when plain shapes were right
+FINE_SHARE, BY_SHAPE_SHARE, BY_SHAPE = 0.6, 0.6, 0.8
+CHOOSING = ("recolour", "remove", "replace", "move", "resize", TWO)  # edits that find one of several objects
 PICTURE, EDIT = 0, 1
 TOKEN = 2 * vae.FOLD  # pixels a side
 CHECKPOINT = WORK / "diffusion.pt"
@@ -59,18 +65,26 @@ class Example:
 
     @property
     def shown(self) -> Scene:
-        """What the target shows."""
+        """The scene of the target."""
         if isinstance(self.said, Edit):
             return self.said.target
         return self.said.scene if isinstance(self.said, Request) else self.said
 
 
-def differing_tokens(a: np.ndarray, b: np.ndarray) -> torch.Tensor:
-    """(rows * columns,) weight of each 32 x 32 pixel token of two (height, width, 3) pictures."""
+def differing_tokens(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(rows * columns,) whether each 32 x 32 pixel token of two (height, width, 3) pictures differs."""
     differs = np.abs(a.astype(np.int16) - b).max(-1) > 12
     rows, columns = differs.shape[0] // TOKEN, differs.shape[1] // TOKEN
-    tokens = differs.reshape(rows, TOKEN, columns, TOKEN).any((1, 3)).reshape(-1)
-    return torch.from_numpy(np.where(tokens, OBJECT_WEIGHT, 1.0).astype(np.float32))
+    return differs.reshape(rows, TOKEN, columns, TOKEN).any((1, 3)).reshape(-1)
+
+
+def token_weights(picture: np.ndarray, before: np.ndarray, scene: Scene) -> torch.Tensor:
+    """(tokens,) of the `picture` of `scene`: more where it differs from `before`, and more where it is fine."""
+    weight = np.where(differing_tokens(picture, before), OBJECT_WEIGHT, 1.0)
+    if {OUTLINE, INSIDE} & fine_details(scene):
+        coarse = replace(scene, objects=tuple(replace(o, outline=None) for o in scene.objects if o.size != TINY))
+        weight *= np.where(differing_tokens(picture, draw(coarse)), FINE_FACTOR, 1.0)
+    return torch.from_numpy(weight.astype(np.float32))
 
 
 class Pool:
@@ -100,40 +114,43 @@ class Pool:
             kept = torch.load(self.file(rank), weights_only=False)  # our own classes
             self.by_size = {size: deque(Example(said, full(a), full(b), w.clone()) for said, a, b, w in found) for size, found in kept.items()}
 
-    def grow(self, count: int, limit: int, early: bool) -> None:
-        """Adds `count` fresh examples of one size."""
+    def grow(self, count: int, limit: int, step: int) -> None:
+        """Adds `count` fresh examples of one size, as they are learned at `step`."""
         size = random_format(self.rng, SQUARE_SHARE)
         place = self.by_size.setdefault(size, deque())
-        place.extend(self.fresh_edits(count, size) if self.edits else self.fresh_pictures(count, size, early))
+        place.extend(self.fresh_edits(count, size, step) if self.edits else self.fresh_pictures(count, size, step))
         while len(self) > limit:
             max(self.by_size.values(), key=len).popleft()
 
-    def fresh_pictures(self, count: int, size, early: bool) -> list[Example]:
-        said = [self.fresh_scene(size, early) for _ in range(count)]
+    def fresh_pictures(self, count: int, size, step: int) -> list[Example]:
+        said = [self.fresh_scene(size, step) for _ in range(count)]
         scenes = [s.scene if isinstance(s, Request) else s for s in said]
         pictures = np.stack([draw(scene) for scene in scenes])
         grounds = [np.round(draw_background(s.background, s.pattern, *size)).astype(np.uint8) for s in scenes]
         latents = pack(vae.encode(self.autoencoder, pictures))
-        return [Example(s, latents[i].clone(), None, differing_tokens(pictures[i], grounds[i])) for i, s in enumerate(said)]
+        return [Example(s, latents[i].clone(), None, token_weights(pictures[i], grounds[i], scenes[i])) for i, s in enumerate(said)]
 
-    def fresh_edits(self, count: int, size) -> list[Example]:
-        said = [self.fresh_edit(size) for _ in range(count)]
+    def fresh_edits(self, count: int, size, step: int) -> list[Example]:
+        said = [self.fresh_edit(size, step) for _ in range(count)]
         sources, targets = (np.stack([draw(getattr(e, name)) for e in said]) for name in ("source", "target"))
         latents = pack(vae.encode(self.autoencoder, np.concatenate((targets, sources))))
-        return [Example(e, latents[i].clone(), latents[count + i].clone(), differing_tokens(targets[i], sources[i])) for i, e in enumerate(said)]
+        return [Example(e, latents[i].clone(), latents[count + i].clone(), token_weights(targets[i], sources[i], e.target)) for i, e in enumerate(said)]
 
-    def fresh_scene(self, size, early: bool) -> Scene | Request:
+    def fresh_scene(self, size, step: int) -> Scene | Request:
         if self.rng.random() < LOOSE_SHARE:
             return loose_request(self.rng, *size)
+        fine = step >= FINE_FROM and self.rng.random() < FINE_SHARE
         while True:
-            count = self.rng.choices((1, 2, 3, 4), weights=(70, 24, 4, 2) if early else (34, 34, 20, 12))[0]
-            scene = random_scene(self.rng, count, *size)
+            count = self.rng.choices((1, 2, 3, 4), weights=(70, 24, 4, 2) if step < FIRST_STEPS else (34, 34, 20, 12))[0]
+            scene = random_fine_scene(self.rng, *size) if fine else random_scene(self.rng, count, *size)
             if not held_out(scene):
                 return scene
 
-    def fresh_edit(self, size) -> Edit:
+    def fresh_edit(self, size, step: int) -> Edit:
+        choosing = step >= FINE_FROM and self.rng.random() < BY_SHAPE_SHARE
         while True:
-            edit = random_edit(self.rng, *size)
+            chosen = dict(kind=self.rng.choice(CHOOSING), count=self.rng.choice((2, 2, 3, 3)), by_shape=BY_SHAPE) if choosing else {}
+            edit = random_edit(self.rng, *size, **chosen)
             if not held_out(edit.target):
                 return edit
 
@@ -161,17 +178,20 @@ def random_sigmas(count: int, generator: torch.Generator) -> torch.Tensor:
     return torch.sigmoid(torch.where(layout, 2.2 + 1.2 * normal, 0.4 + normal))
 
 
-def flow_loss(model, states, pooled, target, reference, weight, noise, sigma, size) -> tuple[torch.Tensor, torch.Tensor]:
-    """The weighted loss of predicting noise - target, and each example's own for the log."""
+def flow_loss(model, states, pooled, target, reference, shown, weight, noise, sigma, size) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weighted loss of predicting noise - target, and each example's own for the log. `shown` is what `recognise.shown_by` says of the reference."""
     tokens = target + sigma[:, None, None] * (noise - target)
     rows, columns = size[1] // TOKEN, size[0] // TOKEN
     ids = [torch.zeros(T5_LENGTH, 3), position_ids(rows, columns, 0)]
     if reference is not None:
         ids.append(position_ids(rows, columns, 1))
         tokens = torch.cat((tokens, reference), 1)
-    predicted = velocity(model, tokens, states, pooled, sigma, torch.cat(ids).to(target.device), target.shape[1])
+    predicted, hidden = velocity(model, tokens, states, pooled, sigma, torch.cat(ids).to(target.device), target.shape[1], recognise.DEPTH)
     error = (predicted - (noise - target)).square().mean(-1) * weight
-    return error.sum() / weight.sum(), torch.stack((sigma, error.detach().sum(1) / weight.sum(1)))
+    loss = error.sum() / weight.sum()
+    if reference is not None:
+        loss = loss + model.recognition(hidden[:, target.shape[1]:], shown)
+    return loss, torch.stack((sigma, error.detach().sum(1) / weight.sum(1)))
 
 
 def loss_of(model, encoders, size, examples: list[Example], rng: random.Random, generator):
@@ -179,9 +199,12 @@ def loss_of(model, encoders, size, examples: list[Example], rng: random.Random, 
     with torch.no_grad():
         states, pooled = encoders([sentence(rng, e.said) for e in examples])
     target, weight = torch.stack([e.target for e in examples]), torch.stack([e.weight for e in examples])
-    reference = None if examples[0].reference is None else torch.stack([e.reference for e in examples])
+    reference = shown = None
+    if examples[0].reference is not None:
+        reference = torch.stack([e.reference for e in examples])
+        shown = torch.stack([recognise.shown_by(e.said.source, TOKEN) for e in examples])
     noise = torch.randn(target.shape, generator=generator)
-    return flow_loss(model, states, pooled, target, reference, weight, noise, random_sigmas(len(examples), generator), size)
+    return flow_loss(model, states, pooled, target, reference, shown, weight, noise, random_sigmas(len(examples), generator), size)
 
 
 def planned_steps() -> int:
@@ -203,6 +226,13 @@ def report(step: int, logs: dict[int, list], seconds: float) -> None:
             log.clear()
 
 
+def learner(seed: int = 31):
+    """The transformer, and behind its parameters what it learns with."""
+    model = build(seed)
+    model.recognition = recognise.Recognition(model.inner_dim)
+    return model
+
+
 def rate_factor(model, name: str) -> float:
     if is_block_matrix(name, model.get_parameter(name)):
         return 1.0
@@ -210,7 +240,7 @@ def rate_factor(model, name: str) -> float:
 
 
 def worker(trainer: Trainer, seed: int) -> None:
-    model = build(seed)
+    model = learner(seed)
     trainer.adopt(model.named_parameters(), is_block_matrix, lambda name: rate_factor(model, name))
     start, began = trainer.load(CHECKPOINT), time.time()
     encoders, rank = text.load(), trainer.rank
@@ -221,14 +251,14 @@ def worker(trainer: Trainer, seed: int) -> None:
     for kind, pool in pools.items():
         pool.load(rank)
         while len(pool) < POOL_START[kind] or len(pool.by_size.get(SQUARE, ())) < FEWEST_IN_POOL:
-            pool.grow(6, POOL_LIMIT[kind], start < FIRST_STEPS)
+            pool.grow(6, POOL_LIMIT[kind], start)
     print(f"rank {rank}: {[len(pool) for pool in pools.values()]} examples, {time.time() - began:.0f} s", flush=True)
     step, steps, logs, due = start, planned_steps(), {kind: [] for kind in pools}, dict.fromkeys(pools, 0)
     while step < steps:
         kind = EDIT if rank == 1 or (step >= EDITS_IN_TURN_FROM and step % 2) else PICTURE
         pool, due[kind] = pools[kind], due[kind] + 1
         if due[kind] % GROW_EVERY == 0:
-            pool.grow(POOL_GROWTH[kind] * GROW_EVERY, POOL_LIMIT[kind], early=step < FIRST_STEPS)
+            pool.grow(POOL_GROWTH[kind] * GROW_EVERY, POOL_LIMIT[kind], step)
         loss, each = loss_of(model, encoders, *pool.take(BATCH[kind], crowded=kind == PICTURE and step < CROWDED_UNTIL), rng, generator)
         trainer.zero_grad()
         loss.backward()
@@ -249,7 +279,7 @@ def worker(trainer: Trainer, seed: int) -> None:
 
 def train(seed: int = 31) -> None:
     """Trains from the last checkpoint, or from scratch."""
-    run(worker, sum(p.numel() for p in build().parameters()), seed)
+    run(worker, sum(p.numel() for p in learner().parameters()), seed)
 
 
 def load(average: bool = True):

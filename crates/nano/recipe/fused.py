@@ -287,10 +287,11 @@ def rotation(model, ids: torch.Tensor):
     return torch.stack((cosine, sine * torch.tensor([-1.0, 1.0]).repeat(sine.shape[-1] // 2))).contiguous()
 
 
-def velocity(model, tokens, text, pooled, sigma, ids, wanted: int):
-    """As velocity.velocity, of the first `wanted` tokens; `ids` are the text's and the tokens' positions."""
+def velocity(model, tokens, text, pooled, sigma, ids, wanted: int, depth: int):
+    """As velocity.velocity_and_hidden, the velocity of the first `wanted` tokens; `ids` are the text's and the tokens' positions."""
     if tokens.device.type != "cpu" or len(ids) > MOST_TOKENS or kernels() is None:
-        return plain.velocity(model, tokens, text, pooled, sigma, plain.rotation(model, ids))[:, :wanted]
+        answer, hidden = plain.velocity_and_hidden(model, tokens, text, pooled, sigma, plain.rotation(model, ids), depth)
+        return answer[:, :wanted], hidden
     turn, words = rotation(model, ids), text.shape[1]
     x, text = model.x_embedder(tokens), model.context_embedder(text)
     condition = silu(model.time_text_embed(sigma * 1000, pooled))
@@ -298,8 +299,11 @@ def velocity(model, tokens, text, pooled, sigma, ids, wanted: int):
         x, text = double_block(block, x, text, condition, turn)
     x = torch.cat((text, x), 1)
     *blocks, last = model.single_transformer_blocks
-    for block in blocks:
+    hidden = None
+    for number, block in enumerate(blocks, len(model.transformer_blocks) + 1):
         x = single_block(block, x, condition, turn)
+        if number == depth:
+            hidden = x[:, words:]
     x = last_block(last, x, condition, turn, words, wanted)
     scale, shift = model.norm_out.linear(condition).chunk(2, -1)
-    return model.proj_out(Modulate.apply(x, shift, scale))
+    return model.proj_out(Modulate.apply(x, shift, scale)), hidden

@@ -23,9 +23,10 @@ import vae
 from draw import draw, sheet, to_pictures
 from export import STEPS, TRUE_CFG
 from judge_picture import Verdict, read
-from judged import first_requests, held_out_edits, held_out_requests, judge_itself, loose_requests, wanted
+from judged import first_requests, held_out_edits, held_out_requests, judge_itself, loose_requests, named_by, wanted
 from sample import sample
-from scenes import FORMATS, SQUARE
+from scenes import FORMATS, SQUARE, fine_details
+from stated import state
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,10 @@ def figures(load, count: int, sheet_file=None, sampling=Sampling()) -> dict:
     return {
         "pictures": count, "edits": count, "steps": sampling.steps, "true cfg": sampling.true_cfg, "prompts": shares(plain),
         "by number of objects": grouped(requests, plain, lambda r: len(r.scene.objects)), "by layout": grouped(requests, plain, lambda r: r.scene.layout),
+        "by detail": grouped(requests, plain, lambda r: " and ".join(sorted(fine_details(r.scene))) or "none"),
         "by pattern": grouped(requests, plain, lambda r: r.scene.pattern), "by format": grouped(requests, plain, lambda r: form(r.scene)),
         "loose descriptions": right(verdicts[count:]), "edits right": right(edit_verdicts), "edits, by question": shares(edit_verdicts),
-        "edits by kind": grouped(edits, edit_verdicts, lambda e: e.kind), "edits by format": grouped(edits, edit_verdicts, lambda e: form(e.source)),
+        "edits by kind": grouped(edits, edit_verdicts, lambda e: e.kind), "edits by what names the thing": grouped(edits, edit_verdicts, named_by), "edits by format": grouped(edits, edit_verdicts, lambda e: form(e.source)),
     }
 
 
@@ -161,19 +163,25 @@ def judge_figures(load, count: int) -> dict:
     return {"drawn": percent(own["drawn"]), "shuffled": percent(own["shuffled"]), "vae reconstructions": percent(rebuilt["drawn"])}
 
 
+FIRST_COUNT = 150  # prompts in the first version's words
+
+
 def all_figures(load, count: int, sheet_file=None, sampling=Sampling(), each_format: int | None = None) -> dict:
     """Everything that the README states; by default each format is judged by a quarter as many."""
     found = figures(load, count, sheet_file, sampling)
     each_format = count // 4 if each_format is None else each_format
     if each_format:
-        found["by size"] = format_figures(load, each_format, sampling)
+        found |= {"of each size": each_format, "by size": format_figures(load, each_format, sampling)}
+    known = first_requests(FIRST_COUNT)
+    found["first version's words"] = f"{right(judged_requests(load, known, sampling)[1])} of {FIRST_COUNT}"
     return found | {"judge": judge_figures(load, count)}
 
 
 def publish(found: dict) -> None:
-    """Prints the figures and writes them and the README's sheet."""
+    """Prints the figures and writes them, the README's text of them and its sheet."""
     print(json.dumps(found, indent=2))
     FIGURES.write_text(json.dumps(found, indent=2) + "\n")
+    state(json.loads(FIGURES.read_text()))
     sample_sheet(exported()).save(SAMPLES, optimize=True)
 
 
@@ -229,7 +237,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=Sampling.steps)
     parser.add_argument("--true-cfg", type=float, default=Sampling.true_cfg)
     parser.add_argument("--formats", type=int, help="judge so many prompts and edits of each format, too (with --write a quarter of --count)")
-    parser.add_argument("--write", action="store_true", help=f"judge every format too; write {FIGURES.name} and {SAMPLES.name}")
+    parser.add_argument("--write", action="store_true", help=f"judge every format too; write {FIGURES.name}, the README's figures and {SAMPLES.name}")
     options = parser.parse_args()
     load = checkpoints if options.checkpoints else exported
     if options.look:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from draw import draw
 from edits import Edit, random_edit
 from judge_picture import read
 from scenes import held_out, random_format, random_scene
-from words import COLOURS, EDITS, KEEP, SHAPES, TWO
+from words import COLOUR_WORDS, COLOURS, EDITS, KEEP, SHAPE_WORDS, SHAPES, TWO
 
 FIRST_SHAPES, FIRST_COLOURS = SHAPES[:6], tuple(COLOURS)[:8]
 FIRST_BACKGROUNDS = ("white", "black", "gray", "cream", "navy", "green")
@@ -57,6 +58,16 @@ def loose_requests(count: int, seed: int = 3) -> list[Request]:
     """Descriptions in mostly unknown words."""
     rng = random.Random(seed)
     return [loose_request(rng, *random_format(rng)) for _ in range(count)]
+
+
+def named_by(edit: Edit) -> str:
+    """What an edit's instruction says of the thing it means, where the picture shows several: shape, colour or both."""
+    gone = [o for o in edit.source.objects if o not in edit.target.objects]
+    if len(edit.changes) != 1 or len(edit.source.objects) < 2 or not gone:
+        return "other edits"
+    said = set(re.findall(r"[\w-]+", edit.instruction.lower()))
+    told = [name for name, words in (("colour", COLOUR_WORDS[gone[0].colour]), ("shape", SHAPE_WORDS[gone[0].shape])) if said & set(words)]
+    return " and ".join(told)
 
 
 def wanted(edit: Edit) -> Request:

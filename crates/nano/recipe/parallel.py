@@ -114,8 +114,8 @@ class Trainer:
             return 0
         saved = torch.load(path)
         if self.rank == 0:
-            self.parameters.copy_(saved["parameters"])
-            self.average.copy_(saved["average"])
+            for name in ("parameters", "average"):  # what was added behind them since begins as it was built
+                getattr(self, name)[:len(saved[name])].copy_(saved[name])
         state = f"{path}.{self.rank}"
         if os.path.exists(state):  # the accelerator's checkpoints are without
             self.optimiser.load_state_dict(torch.load(state))

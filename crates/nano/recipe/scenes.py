@@ -10,7 +10,7 @@ import hashlib
 import random
 from dataclasses import dataclass, replace
 
-from words import (BACKGROUNDS, CELLS, COLOURS, CONTAINERS, OUTLINES, PATTERNS, RADIUS, RELATIONS, SHAPES, SIZES, TINY)
+from words import (BACKGROUNDS, CELLS, COLOURS, CONTAINERS, INSIDE, ON_TOP, OUTLINE, OUTLINES, PATTERNS, RADIUS, RELATIONS, SHAPES, SIZES, TINY)
 
 MARGIN = 48  # pixels from an edge to the centre of the outer places: 1.5 tokens
 GAP = 6  # pixels that two objects must stay apart
@@ -19,6 +19,7 @@ LEAST_CONTRAST = 72.0  # RGB distance of an object's colour from the background'
 HELD_OUT_ONE_IN = 16
 MOST_WORDS = 36  # of a scene's caption: T5's length less </s> and some room for longer ways to say it
 COUNTS, COUNT_WEIGHTS = (1, 2, 3, 4), (32, 36, 20, 12)
+FINE = {OUTLINE: 0.4, INSIDE: 0.4, ON_TOP: 0.2}  # what is finer than a shape on a background, and how often each is asked for where fine scenes are
 ROW, COLUMN = ((0, 1), (1, 1), (2, 1)), ((1, 0), (1, 1), (1, 2))
 CORNERS = ((0, 0), (2, 0), (0, 2), (2, 2))
 
@@ -114,6 +115,12 @@ def fits(scene: Scene) -> bool:
     return True
 
 
+def fine_details(scene: Scene) -> set[str]:
+    """Which of FINE a scene shows."""
+    told = {OUTLINE: any(o.outline for o in scene.objects), INSIDE: any(o.size == TINY for o in scene.objects), ON_TOP: any(o.offset != (0, 0) for o in scene.objects)}
+    return {name for name, shown in told.items() if shown}
+
+
 def held_out(scene: Scene) -> bool:
     """True for the one scene in sixteen that only the judge may see."""
     said = sorted((o.shape, o.colour, o.size, o.cell, str(o.outline), o.offset) for o in scene.objects)
@@ -181,6 +188,15 @@ def random_layout(rng: random.Random, count: int, width: int, height: int, group
         cell, third = rng.sample(CELLS, 2)
         return "cells", [*inside(rng, cell), random_object(rng, third)]
     return "cells", plain(rng.sample(CELLS, count))
+
+
+def random_fine_scene(rng: random.Random, width: int = 256, height: int = 256) -> Scene:
+    """A scene that shows one of FINE."""
+    wanted = rng.choices(tuple(FINE), tuple(FINE.values()))[0]
+    while True:
+        scene = random_scene(rng, None, width, height)
+        if wanted in fine_details(scene):
+            return scene
 
 
 def random_scene(rng: random.Random, count: int | None = None, width: int = 256, height: int = 256, grouped: bool = True) -> Scene:

@@ -76,14 +76,21 @@ def velocity(model, tokens, text, pooled, sigma, turn):
     tokens (batch, tokens, 64), text (batch, words, 128), pooled (batch, 64), sigma (batch,) in 0..1,
     turn from `rotation` of the text's and the tokens' ids -> (batch, tokens, 64).
     """
+    return velocity_and_hidden(model, tokens, text, pooled, sigma, turn)[0]
+
+
+def velocity_and_hidden(model, tokens, text, pooled, sigma, turn, depth: int = 0):
+    """The same, and (batch, tokens, width) after `depth` blocks, which must be a single-stream one; 0 is none of them."""
     count = model.config.num_attention_heads
     x, words = model.x_embedder(tokens), text.shape[1]
     condition = functional.silu(model.time_text_embed(sigma * 1000, pooled))
     text = model.context_embedder(text)
     for block in model.transformer_blocks:
         x, text = double_block(block, x, text, condition, turn, count)
-    x = torch.cat((text, x), 1)
-    for block in model.single_transformer_blocks:
+    x, hidden = torch.cat((text, x), 1), None
+    for number, block in enumerate(model.single_transformer_blocks, len(model.transformer_blocks) + 1):
         x = single_block(block, x, condition, turn, count)
+        if number == depth:
+            hidden = x[:, words:]
     scale, shift = model.norm_out.linear(condition)[:, None].chunk(2, -1)
-    return model.proj_out(modulated(x[:, words:], shift, scale))
+    return model.proj_out(modulated(x[:, words:], shift, scale)), hidden

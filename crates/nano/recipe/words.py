@@ -30,7 +30,7 @@ CELLS = tuple(PLACE_OF_CELL)
 RELATIONS = {  # name -> (cell of the first object, cell of the second)
     "left of": ((0, 1), (2, 1)), "right of": ((2, 1), (0, 1)), "above": ((1, 0), (1, 2)), "below": ((1, 2), (1, 0)),
 }
-INSIDE, ON_TOP, BETWEEN = "inside", "on top of", "between"
+INSIDE, ON_TOP, BETWEEN, OUTLINE = "inside", "on top of", "between", "outline"
 CONTAINERS = ("circle", "square", "ring", "heart", "flower", "diamond")  # what a tiny object fits into
 EDITS = ("recolour", "remove", "add", "replace", "move", "resize", "background")
 KEEP, TWO = "keep", "two"  # nothing that can be done; two of EDITS at once
