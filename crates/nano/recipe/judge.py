@@ -23,7 +23,7 @@ import vae
 from draw import draw, sheet, to_pictures
 from export import STEPS, TRUE_CFG
 from judge_picture import Verdict, read
-from judged import first_requests, held_out_edits, held_out_requests, judge_itself, loose_requests, named_by, wanted
+from judged import drawn_targets, first_requests, held_out_edits, held_out_requests, loose_requests, named_by, shuffled_targets, wanted
 from sample import sample
 from scenes import FORMATS, SQUARE, fine_details
 from stated import state
@@ -159,8 +159,8 @@ def judge_figures(load, count: int) -> dict:
     """Shares in % that the judge passes: of drawn targets, of other drawings, of targets after the VAE's encoder and decoder."""
     autoencoder = load()[1]
     through = lambda picture: to_pictures(vae.decode(autoencoder, vae.encode(autoencoder, picture[None])).numpy())[0]
-    own, rebuilt = judge_itself(count), judge_itself(count, through)
-    return {"drawn": percent(own["drawn"]), "shuffled": percent(own["shuffled"]), "vae reconstructions": percent(rebuilt["drawn"])}
+    found = {"drawn": drawn_targets(count)["drawn"], "shuffled": shuffled_targets(count), "vae reconstructions": drawn_targets(count, through)["drawn"]}
+    return {name: percent(share) for name, share in found.items()}
 
 
 FIRST_COUNT = 150  # prompts in the first version's words
@@ -181,7 +181,7 @@ def publish(found: dict) -> None:
     """Prints the figures and writes them, the README's text of them and its sheet."""
     print(json.dumps(found, indent=2))
     FIGURES.write_text(json.dumps(found, indent=2) + "\n")
-    state(json.loads(FIGURES.read_text()))
+    state()
     sample_sheet(exported()).save(SAMPLES, optimize=True)
 
 

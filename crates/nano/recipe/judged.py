@@ -74,20 +74,29 @@ def wanted(edit: Edit) -> Request:
     return Request(edit.instruction, edit.target)
 
 
-def judge_itself(count: int, through=lambda picture: picture) -> dict:
-    """Drawn held-out targets should pass, drawn pictures of the next scene of the same size should not."""
-    asked = held_out_requests(count) + [wanted(edit) for edit in held_out_edits(count // 4)]
+def asked_of_the_judge(count: int) -> list[Request]:
+    return held_out_requests(count) + [wanted(edit) for edit in held_out_edits(count // 4)]
+
+
+def drawn_targets(count: int, through=lambda picture: picture) -> dict:
+    """The share of drawn held-out targets that pass, after `through` was done to each picture; what was wrong with the others."""
+    asked = asked_of_the_judge(count)
     verdicts = [read(through(draw(r.scene)), r) for r in asked]
     wrong = Counter(name for v in verdicts for name, right in asdict(v).items() if not right)
-    shuffled = []
+    return {"drawn": sum(v.everything for v in verdicts) / len(asked), "wrong": dict(wrong), "failed": [r.text for r, v in zip(asked, verdicts) if not v.everything]}
+
+
+def shuffled_targets(count: int) -> float:
+    """The share that pass of drawings of the next scene of the same size, which should not."""
+    asked, passed = asked_of_the_judge(count), []
     for index, r in enumerate(asked):
         other = next((x for x in asked[index + 1:] + asked[:index] if (x.scene.width, x.scene.height) == (r.scene.width, r.scene.height) and x.scene != r.scene), None)
         if other:
-            shuffled.append(read(draw(other.scene), r).everything)
-    failed = [r.text for r, v in zip(asked, verdicts) if not v.everything]
-    return {"drawn": sum(v.everything for v in verdicts) / len(asked), "shuffled": sum(shuffled) / max(len(shuffled), 1), "wrong": dict(wrong), "failed": failed}
+            passed.append(read(draw(other.scene), r).everything)
+    return sum(passed) / max(len(passed), 1)
 
 
 if __name__ == "__main__":
-    for name, value in judge_itself(int(sys.argv[1]) if len(sys.argv) > 1 else 400).items():
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    for name, value in (drawn_targets(count) | {"shuffled": shuffled_targets(count)}).items():
         print(name, value)

@@ -10,11 +10,10 @@ import json
 from paths import FIGURES, README
 
 BEGIN, END = "<!-- figures: written by recipe/stated.py -->", "<!-- end of figures -->"
-QUESTIONS = ("background", "place", "colour", "shape", "size", "count", "everything")
 
 
 def row(name: str, found: dict) -> str:
-    return f"| {name} | " + " | ".join(f"{found[question]:.1f}" for question in QUESTIONS) + " |"
+    return f"| {name} | " + " | ".join(f"{right:.1f}" for right in found.values()) + " |"
 
 
 def share(told: str) -> str:
@@ -35,14 +34,14 @@ def text(found: dict) -> str:
     return f"""\
 Judged on {found["pictures"]} held-out prompts and {found["edits"]} held-out edits, {found["steps"]} steps, true CFG {found["true cfg"]}, exported bf16 weights computed in f32:
 
-| right, in % | {" | ".join(QUESTIONS)} |
-|{" --- |" * (len(QUESTIONS) + 1)}
+| right, in % | {" | ".join(found["prompts"])} |
+|{" --- |" * (len(found["prompts"]) + 1)}
 {row("prompts", found["prompts"])}
 {row("edits (all of the target scene)", found["edits, by question"])}
 
 - Prompts right with one / two / three / four objects: {" / ".join(share(counts[count]) for count in sorted(counts))} %. By what is fine: {shares(found["by detail"])} %.
   By layout: {shares(found["by layout"])} %. By background: {shares(found["by pattern"])} %. Long descriptions: {found["loose descriptions"]} %.
-- Edits right by kind: {shares(found["edits by kind"])} %. Where the picture shows several objects, by what is said of the one that is meant: {shares(found["edits by what names the thing"])} %.
+- Edits right by kind: {shares(found["edits by kind"])} %. By what is said of the one of several objects that is meant (in other edits there is no choice, or there are two): {shares(found["edits by what names the thing"])} %.
 - Square {share(forms["square"])} % of prompts and {share(edit_forms["square"])} % of edits, other formats {share(forms["other"])} and {share(edit_forms["other"])} %.
   Each format ({found["of each size"]} prompts and {found["of each size"]} edits, in %): {formats}.
 - Of prompts in the words of this model's first version (one to three of six shapes, eight colours, plain backgrounds, square) {share(found["first version's words"])} % are right.
@@ -50,13 +49,13 @@ Judged on {found["pictures"]} held-out prompts and {found["edits"]} held-out edi
 """
 
 
-def state(found: dict) -> None:
-    """Puts them between the README's two marks."""
+def state() -> None:
+    """Puts the figures of figures.json between the README's two marks."""
     before, mark, rest = README.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     assert mark and after, f"{README.name} lacks its marks, {BEGIN} and {END}"
-    README.write_text(f"{before}{BEGIN}\n{text(found)}{END}{after}")
+    README.write_text(f"{before}{BEGIN}\n{text(json.loads(FIGURES.read_text()))}{END}{after}")
 
 
 if __name__ == "__main__":
-    state(json.loads(FIGURES.read_text()))
+    state()
