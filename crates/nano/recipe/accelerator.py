@@ -26,7 +26,7 @@ import export
 import text
 import vae
 from captions import Request
-from diffusion import EDIT, PICTURE, TOKEN, Pool, flow_loss, sentence, token_weights
+from diffusion import EDIT, PICTURE, TOKEN, Pool, blurred, flow_loss, sentence, token_weights
 from draw import draw, draw_background
 from muon import MuonAdamW
 from recognise import shown_by
@@ -290,6 +290,7 @@ def train_diffusion(minutes: float, scale: float) -> None:
             sigma = torch.sigmoid(torch.where(layout, 2.2 + 1.2 * normal, 0.4 + normal))
             with torch.no_grad():
                 states, pooled = encoders.states(t5_ids, clip_ids)
+            reference = None if reference is None else blurred(reference)
             with half_precision():
                 loss, each = flow_loss(model, states, pooled, target, reference, shown, weight, torch.randn_like(target), sigma, size)
             total = total + loss / len(stores)

@@ -21,6 +21,8 @@ from diffusers import AutoencoderKL
 
 from paths import WORK
 import diffusion
+import export
+import parallel
 import text
 import vae
 from captions import as_typed, caption
@@ -28,12 +30,12 @@ from draw import draw, to_signed
 from edits import random_edit
 from parallel import Trainer, fill, run
 from sample import sample
-from scenes import Scene, centre, held_out, random_format, random_scene
+from scenes import Scene, centre, held_out, random_format
 
 CONFIG = vae.CONFIG | {"block_out_channels": [16, 16, 32, 128, 128]}
-STEPS, WHOLE_PICTURE_STEPS = 2000, 400
-SAMPLES, AT_ONCE = 640, 10  # of the transformer, for each rank; of one format
-SAMPLING_STEPS = (4, 8, 16)
+STEPS, WHOLE_PICTURE_STEPS = 8000, 800
+FINE_SHARE = 0.5  # of the scenes show an outline, something inside or on top of something: the last that a decoder learns
+SAMPLES, AT_ONCE = 640, 10  # of the transformer, for each rank; of one format; as the service draws them
 WORST = 0.1  # of the samples are left out: they show something else
 RATE = 2e-3
 APART = 0.3  # of a weight's deviation: how far the two halves' weights begin from each other
@@ -71,6 +73,10 @@ class Sample:
     latents: torch.Tensor
 
 
+def drawn(scene: Scene, latents: torch.Tensor) -> Sample:
+    return Sample(scene, torch.from_numpy(to_signed(draw(scene)[None]))[0], latents.clone())
+
+
 def asked(rng: random.Random, size, edits: bool) -> tuple[str, Scene, Scene | None]:
     """A text that leaves nothing open, what it asks for, and the scene to be edited."""
     while True:
@@ -78,7 +84,7 @@ def asked(rng: random.Random, size, edits: bool) -> tuple[str, Scene, Scene | No
             edit = random_edit(rng, *size)
             found, free = (edit.instruction, edit.target, edit.source), False
         else:
-            request = caption(rng, random_scene(rng, None, *size))
+            request = caption(rng, vae.shown(rng, FINE_SHARE, size))
             found, free = (request.text, request.scene, None), request.free
         if not free and not held_out(found[1]):
             return as_typed(rng, found[0]), *found[1:]
@@ -92,20 +98,25 @@ def sampled(rng: random.Random, generator, autoencoder, encoders, transformer, e
     pictures = np.stack([draw(scene) for scene in scenes])
     right = vae.encode(autoencoder, pictures)
     reference = vae.encode(autoencoder, np.stack([draw(source) for source in sources])) if edits else None
-    latents = sample(transformer, *encoders(list(texts)), torch.randn(right.shape, generator=generator), reference, rng.choice(SAMPLING_STEPS))
+    noise = torch.randn(right.shape, generator=generator)
+    latents = sample(transformer, *encoders(list(texts)), noise, reference, export.STEPS, nothing=encoders([""]), true_cfg=export.TRUE_CFG)
     apart = (latents - right).square().mean((1, 2, 3)).tolist()
-    drawn = torch.from_numpy(to_signed(pictures))
-    return [(distance, Sample(*parts)) for distance, *parts in zip(apart, scenes, drawn, vae.as_encoded(autoencoder, latents))]
+    return [(distance, drawn(*pair)) for distance, *pair in zip(apart, scenes, vae.as_encoded(autoencoder, latents))]
 
 
 def samples(narrow: AutoencoderKL, seed: int, rank: int) -> list[Sample]:
-    """The same for the same seed; edits and pictures take turns."""
+    """The same for the same seed and transformer, kept for the next start; edits and pictures take turns."""
+    kept = WORK / f"samples.{rank}.pt"
+    if kept.exists() and kept.stat().st_mtime > diffusion.CHECKPOINT.stat().st_mtime:
+        return [drawn(*pair) for pair in torch.load(kept, weights_only=False)]  # our own classes
     rng, generator = random.Random(f"samples {seed} {rank}"), torch.Generator().manual_seed(seed * 2 + rank)
     encoders, transformer, found = text.load(), diffusion.load(), []
     while len(found) < SAMPLES:
         found += sampled(rng, generator, narrow, encoders, transformer, edits=len(found) // AT_ONCE % 2 == 1)
     found.sort(key=lambda pair: pair[0])
-    return [example for _, example in found[:round(SAMPLES * (1 - WORST))]]
+    best = [example for _, example in found[:round(SAMPLES * (1 - WORST))]]
+    torch.save([(example.scene, example.latents) for example in best], kept)
+    return best
 
 
 def crop(rng: random.Random, example: Sample) -> tuple[torch.Tensor, torch.Tensor]:
@@ -146,12 +157,14 @@ def worker(trainer: Trainer, steps: int, seed: int) -> None:
         whole = step >= steps - WHOLE_PICTURE_STEPS
         parts = []
         if not whole or step % 2:
-            x = vae.batch(rng, whole)
+            x = vae.batch(rng, whole, fine_share=FINE_SHARE)
             parts.append((False, of_the_encoder(model, x if whole else x[:vae.CROP_BATCH // 2])))
         if not whole or not step % 2:
             parts.append((True, of_the_transformer(rng, found, whole)))
         x, latents = (torch.cat(each).contiguous(memory_format=torch.channels_last) for each in zip(*(pair for _, pair in parts)))
-        losses = vae.reconstruction_losses(model.decode(latents).sample, x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=parallel.has_tiles() and not whole):  # the last steps settle exact colours
+            decoded = model.decode(latents).sample
+        losses = vae.reconstruction_losses(decoded.float(), x)
         trainer.zero_grad()
         losses.mean().backward()
         trainer.step(RATE * min(1, (step + 1) / 50) * (1 - step / steps) ** 0.9)

@@ -24,14 +24,14 @@ import text
 import vae
 from captions import T5_LENGTH, Request, as_typed, caption, loose_request
 from draw import draw, draw_background
-from edits import Edit, random_edit
+from edits import Edit, Naming, random_edit
 from fused import velocity
-from parallel import Trainer, fill, run
-from scenes import SQUARE, Scene, fine_details, held_out, random_fine_scene, random_format, random_scene
+from parallel import Trainer, fill, has_tiles, run
+from scenes import SQUARE, Scene, between_along_the_longer_side, fine_details, held_out, random_fine_scene, random_format, random_scene
 from transformer import build, is_block_matrix, pack, position_ids
-from words import INSIDE, OUTLINE, TINY, TWO
+from words import INSIDE, KEEP, OUTLINE, TINY, TWO
 
-STEPS = 18800
+STEPS = 29600
 DECAY_SHARE = 0.6  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
 BATCH = (14, 8)  # pictures, edits: about as many tokens
@@ -42,11 +42,14 @@ OBJECT_WEIGHT, FINE_FACTOR = 3.0, 2.5  # a token's weight where an object is, an
 PROMPT_DROPOUT, LOOSE_SHARE = 0.03, 0.08
 AVERAGE_DECAY = 0.998
 FIRST_STEPS = 1200  # of mostly one object
-CROWDED_UNTIL = 13800  # to here, of two pictures the one with more objects is learned: most of what is hard is drawing shapes
 EDITS_IN_TURN_FROM = 8000  # from here rank 0 learns edits at every second step; before, pictures teach drawing faster
-FINE_FROM = 13800  # from here these shares of what is fresh are what was still wrong when plain shapes were right
-FINE_SHARE, BY_SHAPE_SHARE, BY_SHAPE = 0.6, 0.6, 0.8
-CHOOSING = ("recolour", "remove", "replace", "move", "resize", TWO)  # edits that find one of several objects
+# To here, of two pictures the one with more objects is learned: most of what is hard is drawing shapes. From here these
+# shares of what is fresh are what was still wrong when plain shapes were right.
+FINE_FROM = 13800
+FINE_SHARE, CHOOSING_SHARE = 0.6, 0.6
+CHOOSING = ("recolour", "remove", "replace", "move", "resize", "background", KEEP, TWO, TWO)  # of two or three objects
+NAMING = Naming(by_shape=0.7, by_colour=0.35)
+BLURRED_SHARE, MOST_BLUR = 0.3, 0.3  # of the references, and its deviation: pictures that come back are not quite what the encoder makes of drawn ones
 PICTURE, EDIT = 0, 1
 TOKEN = 2 * vae.FOLD  # pixels a side
 CHECKPOINT = WORK / "diffusion.pt"
@@ -64,7 +67,7 @@ class Example:
     weight: torch.Tensor
 
     @property
-    def shown(self) -> Scene:
+    def scene(self) -> Scene:
         """The scene of the target."""
         if isinstance(self.said, Edit):
             return self.said.target
@@ -127,14 +130,19 @@ class Pool:
         scenes = [s.scene if isinstance(s, Request) else s for s in said]
         pictures = np.stack([draw(scene) for scene in scenes])
         grounds = [np.round(draw_background(s.background, s.pattern, *size)).astype(np.uint8) for s in scenes]
-        latents = pack(vae.encode(self.autoencoder, pictures))
+        latents = self.encoded(pictures)
         return [Example(s, latents[i].clone(), None, token_weights(pictures[i], grounds[i], scenes[i])) for i, s in enumerate(said)]
 
     def fresh_edits(self, count: int, size, step: int) -> list[Example]:
         said = [self.fresh_edit(size, step) for _ in range(count)]
         sources, targets = (np.stack([draw(getattr(e, name)) for e in said]) for name in ("source", "target"))
-        latents = pack(vae.encode(self.autoencoder, np.concatenate((targets, sources))))
+        latents = self.encoded(np.concatenate((targets, sources)))
         return [Example(e, latents[i].clone(), latents[count + i].clone(), token_weights(targets[i], sources[i], e.target)) for i, e in enumerate(said)]
+
+    def encoded(self, pictures: np.ndarray) -> torch.Tensor:
+        """(batch, tokens, 64); in bf16 on tiles in half the time, where the error's deviation is a hundredth of the latents'."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_tiles()):
+            return pack(vae.encode(self.autoencoder, pictures).float())
 
     def fresh_scene(self, size, step: int) -> Scene | Request:
         if self.rng.random() < LOOSE_SHARE:
@@ -142,14 +150,14 @@ class Pool:
         fine = step >= FINE_FROM and self.rng.random() < FINE_SHARE
         while True:
             count = self.rng.choices((1, 2, 3, 4), weights=(70, 24, 4, 2) if step < FIRST_STEPS else (34, 34, 20, 12))[0]
-            scene = random_fine_scene(self.rng, *size) if fine else random_scene(self.rng, count, *size)
+            scene = between_along_the_longer_side(random_fine_scene(self.rng, *size) if fine else random_scene(self.rng, count, *size))
             if not held_out(scene):
                 return scene
 
     def fresh_edit(self, size, step: int) -> Edit:
-        choosing = step >= FINE_FROM and self.rng.random() < BY_SHAPE_SHARE
+        choosing = step >= FINE_FROM and self.rng.random() < CHOOSING_SHARE
         while True:
-            chosen = dict(kind=self.rng.choice(CHOOSING), count=self.rng.choice((2, 2, 3, 3)), by_shape=BY_SHAPE) if choosing else {}
+            chosen = dict(kind=self.rng.choice(CHOOSING), count=self.rng.choice((2, 2, 3, 3)), naming=NAMING) if choosing else {}
             edit = random_edit(self.rng, *size, **chosen)
             if not held_out(edit.target):
                 return edit
@@ -159,7 +167,7 @@ class Pool:
         sizes = [size for size, found in self.by_size.items() if len(found) >= FEWEST_IN_POOL and size != SQUARE]
         size = self.rng.choice(sizes) if sizes and self.rng.random() > SQUARE_SHARE else SQUARE
         one = lambda: self.rng.choice(self.by_size[size])
-        return size, [max(one(), one(), key=lambda e: len(e.shown.objects)) if crowded else one() for _ in range(count)]
+        return size, [max(one(), one(), key=lambda e: len(e.scene.objects)) if crowded else one() for _ in range(count)]
 
 
 def sentence(rng: random.Random, said: Scene | Request | Edit) -> str:
@@ -176,6 +184,13 @@ def random_sigmas(count: int, generator: torch.Generator) -> torch.Tensor:
     normal = torch.randn(count, generator=generator)
     layout = torch.rand(count, generator=generator) < 0.7
     return torch.sigmoid(torch.where(layout, 2.2 + 1.2 * normal, 0.4 + normal))
+
+
+def blurred(reference: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """(batch, tokens, 64) with noise on some of the batch."""
+    amount, chance = torch.rand(2, len(reference), 1, 1, generator=generator).to(reference.device)
+    noise = torch.randn(reference.shape, generator=generator).to(reference.device)
+    return reference + MOST_BLUR * amount * (chance < BLURRED_SHARE) * noise
 
 
 def flow_loss(model, states, pooled, target, reference, shown, weight, noise, sigma, size) -> tuple[torch.Tensor, torch.Tensor]:
@@ -202,6 +217,7 @@ def loss_of(model, encoders, size, examples: list[Example], rng: random.Random, 
     reference = shown = None
     if examples[0].reference is not None:
         reference = torch.stack([e.reference for e in examples])
+        reference = blurred(reference, generator)
         shown = torch.stack([recognise.shown_by(e.said.source, TOKEN) for e in examples])
     noise = torch.randn(target.shape, generator=generator)
     return flow_loss(model, states, pooled, target, reference, shown, weight, noise, random_sigmas(len(examples), generator), size)
@@ -211,9 +227,9 @@ def planned_steps() -> int:
     return int(STOP_AT.read_text()) if STOP_AT.exists() else STEPS
 
 
-def rate_at(step: int, steps: int) -> float:
-    """Warm-up, constant, then straight down to zero."""
-    return RATE * min(1.0, (step + 1) / 100, (steps - step) / (DECAY_SHARE * steps))
+def rate_at(step: int, steps: int, start: int = 0) -> float:
+    """Warm-up, after every start, because the optimiser's state may be fresh; constant; then straight down to zero."""
+    return RATE * min(1.0, (step - start + 1) / 100) * min(1.0, (steps - step) / (DECAY_SHARE * steps))
 
 
 def report(step: int, logs: dict[int, list], seconds: float) -> None:
@@ -259,10 +275,10 @@ def worker(trainer: Trainer, seed: int) -> None:
         pool, due[kind] = pools[kind], due[kind] + 1
         if due[kind] % GROW_EVERY == 0:
             pool.grow(POOL_GROWTH[kind] * GROW_EVERY, POOL_LIMIT[kind], step)
-        loss, each = loss_of(model, encoders, *pool.take(BATCH[kind], crowded=kind == PICTURE and step < CROWDED_UNTIL), rng, generator)
+        loss, each = loss_of(model, encoders, *pool.take(BATCH[kind], crowded=kind == PICTURE and step < FINE_FROM), rng, generator)
         trainer.zero_grad()
         loss.backward()
-        trainer.step(rate_at(step, steps), min(AVERAGE_DECAY, (step + 1) / (step + 20)))
+        trainer.step(rate_at(step, steps, start), min(AVERAGE_DECAY, (step + 1) / (step + 20)))
         logs[kind].append(each)
         step += 1
         if step % 50 == 0:

@@ -28,15 +28,23 @@ class Edit:
     meaningless: bool = False
 
 
-def reference(rng: random.Random, scene: Scene, o: Object, by_shape: float) -> str:
-    """`the red circle`; `the circle` (in the share `by_shape`), `the red one` or `it` where that says which."""
+@dataclass(frozen=True)
+class Naming:
+    """How often a thing is named by its shape alone, and of the others by its colour alone, where that says which."""
+
+    by_shape: float = 0.35
+    by_colour: float = 0.1
+
+
+def reference(rng: random.Random, scene: Scene, o: Object, naming: Naming) -> str:
+    """`the red circle`; `the circle`, `the red one` or `it` where that says which."""
     shape = pick(rng, SHAPE_WORDS[o.shape], 0.85)
     colour = pick(rng, COLOUR_WORDS[o.colour], 0.85)
     if len(scene.objects) == 1 and rng.random() < 0.1:
         return "it"
-    if sum(x.shape == o.shape for x in scene.objects) == 1 and rng.random() < by_shape:
+    if sum(x.shape == o.shape for x in scene.objects) == 1 and rng.random() < naming.by_shape:
         return f"the {shape}"
-    if sum(x.colour == o.colour for x in scene.objects) == 1 and rng.random() < 0.1:
+    if sum(x.colour == o.colour for x in scene.objects) == 1 and rng.random() < naming.by_colour:
         return f"the {colour} {rng.choice(('one', 'shape'))}"
     return f"the {colour} {shape}"
 
@@ -118,31 +126,31 @@ def of_the_absent(rng: random.Random, scene: Scene) -> str:
     return asked_of(rng, rng.choice([s for s in SHAPES if s not in {o.shape for o in scene.objects}]))
 
 
-def single(rng: random.Random, kind: str, source: Scene, spoken_of: tuple[Object, ...], by_shape: float) -> tuple[str, Scene] | None:
+def single(rng: random.Random, kind: str, source: Scene, spoken_of: tuple[Object, ...], naming: Naming) -> tuple[str, Scene] | None:
     o = rng.choice(spoken_of) if kind not in ("add", "background") else None
-    text, target = change(rng, kind, source, o, reference(rng, source, o, by_shape) if o else "")
+    text, target = change(rng, kind, source, o, reference(rng, source, o, naming) if o else "")
     return (text, target) if target != source and fits(target) else None
 
 
-def twice(rng: random.Random, source: Scene, by_shape: float) -> tuple[str, Scene, tuple] | None:
+def twice(rng: random.Random, source: Scene, naming: Naming) -> tuple[str, Scene, tuple] | None:
     """Two changes, of different things; both name their things as the source shows them."""
     kinds = rng.sample(EDITS, 2)
-    first = single(rng, kinds[0], source, source.objects, by_shape)
+    first = single(rng, kinds[0], source, source.objects, naming)
     if first is None:
         return None
     untouched = tuple(o for o in source.objects if o in first[1].objects)
     if kinds[1] not in ("add", "background") and not untouched:
         return None
     o = rng.choice(untouched) if kinds[1] not in ("add", "background") else None
-    text, target = change(rng, kinds[1], first[1], o, reference(rng, source, o, by_shape) if o else "")
+    text, target = change(rng, kinds[1], first[1], o, reference(rng, source, o, naming) if o else "")
     if target == first[1] or not fits(target):
         return None
     changes = ((kinds[0], source, first[1]), (kinds[1], first[1], target))
     return f"{first[0]} {rng.choice(('and', 'and', 'and then'))} {text}", target, changes
 
 
-def random_edit(rng: random.Random, width: int = 256, height: int = 256, kind: str | None = None, count: int | None = None, by_shape: float = 0.35) -> Edit:
-    """A scene and a change to it that leaves a scene of the language; `by_shape` of the things are named by their shape alone, where that says which."""
+def random_edit(rng: random.Random, width: int = 256, height: int = 256, kind: str | None = None, count: int | None = None, naming: Naming = Naming()) -> Edit:
+    """A scene and a change to it that leaves a scene of the language."""
     while True:
         chosen = kind or rng.choices(KINDS, weights=(12, 10, 12, 14, 14, 12, 10, 10, 6))[0]
         fewest = 2 if chosen == TWO else 1
@@ -150,7 +158,7 @@ def random_edit(rng: random.Random, width: int = 256, height: int = 256, kind: s
         if chosen == KEEP:
             empty = rng.random() < 0.7
             return Edit(KEEP, meaningless(rng) if empty else of_the_absent(rng, source), source, source, (), empty)
-        done = twice(rng, source, by_shape) if chosen == TWO else single(rng, chosen, source, source.objects, by_shape)
+        done = twice(rng, source, naming) if chosen == TWO else single(rng, chosen, source, source.objects, naming)
         if done is None:
             continue
         text, target, *changes = done

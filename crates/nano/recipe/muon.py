@@ -19,7 +19,7 @@ def orthogonalise(matrices: torch.Tensor) -> torch.Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
     x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
-    if x.shape[2] >= 2 * x.shape[1]:
+    if x.shape[2] >= 2 * x.shape[1] and torch.backends.mkldnn.matmul.fp32_precision != "bf16":
         x = by_gram(x)
     else:
         for a, b, c in NEWTON_SCHULZ:
@@ -29,7 +29,10 @@ def orthogonalise(matrices: torch.Tensor) -> torch.Tensor:
 
 
 def by_gram(x: torch.Tensor) -> torch.Tensor:
-    """The same steps of wide matrices, on their small Gram matrices: each factor is a polynomial of the first, so they commute."""
+    """The same steps of wide matrices, on their small Gram matrices: each factor is a polynomial of the first, so they commute.
+
+    Rounded to bf16 they no longer do, and the steps diverge.
+    """
     gram, factor = x @ x.transpose(1, 2), None
     for index, (a, b, c) in enumerate(NEWTON_SCHULZ):
         p = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)

@@ -35,8 +35,20 @@ def run(worker, floats: int, *arguments) -> None:
         raise RuntimeError("a training process failed; its trace is above")
 
 
+def has_tiles() -> bool:
+    """Whether the processor multiplies tiles of bf16 (AMX)."""
+    return torch.cpu._is_amx_tile_supported()
+
+
+def multiply_fast() -> None:
+    """Products of f32 in bf16, added up in f32, where tiles make that some three times faster. Parameters and what lies between stay f32."""
+    if has_tiles():
+        torch.backends.mkldnn.matmul.fp32_precision = torch.backends.mkldnn.conv.fp32_precision = "bf16"
+
+
 def _start(worker, rank, memory, barrier, arguments):
     torch.set_num_threads(1)
+    multiply_fast()
     torch.set_flush_denormal(True)
     try:
         worker(Trainer(rank, memory, barrier), *arguments)

@@ -10,7 +10,7 @@ import hashlib
 import random
 from dataclasses import dataclass, replace
 
-from words import (BACKGROUNDS, CELLS, COLOURS, CONTAINERS, INSIDE, ON_TOP, OUTLINE, OUTLINES, PATTERNS, RADIUS, RELATIONS, SHAPES, SIZES, TINY)
+from words import (BACKGROUNDS, BETWEEN, CELLS, COLOURS, CONTAINERS, INSIDE, ON_TOP, OUTLINE, OUTLINES, PATTERNS, RADIUS, RELATIONS, SHAPES, SIZES, TINY)
 
 MARGIN = 48  # pixels from an edge to the centre of the outer places: 1.5 tokens
 GAP = 6  # pixels that two objects must stay apart
@@ -119,6 +119,16 @@ def fine_details(scene: Scene) -> set[str]:
     """Which of FINE a scene shows."""
     told = {OUTLINE: any(o.outline for o in scene.objects), INSIDE: any(o.size == TINY for o in scene.objects), ON_TOP: any(o.offset != (0, 0) for o in scene.objects)}
     return {name for name, shown in told.items() if shown}
+
+
+def between_along_the_longer_side(scene: Scene) -> Scene:
+    """`between` leaves open whether it stands in a row or in a column: the shape of the picture says, as it does of a list."""
+    if scene.layout != BETWEEN:
+        return scene
+    middle, *ends = scene.objects
+    turned = tuple(replace(o, cell=cell) for o, cell in zip(ends, row_for(2, scene.width, scene.height)))
+    again = replace(scene, objects=(middle, *turned))
+    return again if fits(again) else scene
 
 
 def held_out(scene: Scene) -> bool:

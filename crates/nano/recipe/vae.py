@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 from paths import WORK
 from draw import draw, to_signed
 from parallel import Trainer, fill, run
-from scenes import centre, random_format, random_scene
+from scenes import SQUARE, Scene, centre, random_fine_scene, random_format, random_scene
 
 CONFIG = dict(
     in_channels=3, out_channels=3, down_block_types=["DownEncoderBlock2D"] * 5, up_block_types=["UpDecoderBlock2D"] * 5,
@@ -39,9 +39,14 @@ def corner_near(rng: random.Random, near, width: int, height: int) -> list[int]:
     return [min(max(c - CROP // 2 + rng.randrange(-32, 33, FOLD), 0), side - CROP) // FOLD * FOLD for c, side in zip(near, (width, height))]
 
 
-def random_crop(rng: random.Random) -> list[np.ndarray]:
+def shown(rng: random.Random, fine_share: float, size=SQUARE) -> Scene:
+    """A scene to be learned; `fine_share` of them show what is fine."""
+    return random_fine_scene(rng, *size) if fine_share and rng.random() < fine_share else random_scene(rng, None, *size)
+
+
+def random_crop(rng: random.Random, fine_share: float) -> list[np.ndarray]:
     """Two (96, 96, 3) crops of one drawn picture on the latent grid, mostly near an object."""
-    scene = random_scene(rng)
+    scene = shown(rng, fine_share)
     picture = draw(scene)
     crops = []
     for _ in range(2):
@@ -52,13 +57,13 @@ def random_crop(rng: random.Random) -> list[np.ndarray]:
     return crops
 
 
-def batch(rng: random.Random, whole: bool, count: int | None = None) -> torch.Tensor:
+def batch(rng: random.Random, whole: bool, count: int | None = None, fine_share: float = 0.0) -> torch.Tensor:
     """(batch, 3, height, width) in -1..1."""
     if not whole:
-        pictures = [crop for _ in range(CROP_BATCH // 2) for crop in random_crop(rng)]
+        pictures = [crop for _ in range(CROP_BATCH // 2) for crop in random_crop(rng, fine_share)]
     else:
         size = random_format(rng)
-        pictures = [draw(random_scene(rng, None, *size)) for _ in range(count or WHOLE_BATCH)]
+        pictures = [draw(shown(rng, fine_share, size)) for _ in range(count or WHOLE_BATCH)]
     return torch.from_numpy(to_signed(np.stack(pictures)))
 
 
