@@ -30,7 +30,7 @@ const WHOLE_TOLERANCE: f64 = 1e-4;
 const CASES: [&str; 4] = ["schnell", "dev", "kontext", "plain"];
 
 fn devices() -> [Arc<dyn Device>; 2] {
-    [Arc::new(ReferenceDevice), Arc::new(CpuDevice::new(2))]
+    [Arc::new(ReferenceDevice), Arc::new(CpuDevice::in_f32(2))]
 }
 
 fn golden(case: &str) -> PathBuf {

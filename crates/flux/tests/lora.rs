@@ -149,7 +149,7 @@ fn the_reference_device_draws_with_loras_what_diffusers_draws() {
 #[test]
 fn the_cpu_device_draws_with_loras_what_diffusers_draws() {
     for case in ["schnell", "dev"] {
-        check_case(case, Arc::new(CpuDevice::new(2)));
+        check_case(case, Arc::new(CpuDevice::in_f32(2)));
     }
 }
 

@@ -207,7 +207,7 @@ fn the_reference_device_draws_what_diffusers_draws() {
 #[test]
 fn the_cpu_device_draws_what_diffusers_draws() {
     for case in ["schnell", "dev", "kontext", "plain"] {
-        check_case(case, Arc::new(CpuDevice::new(2)));
+        check_case(case, Arc::new(CpuDevice::in_f32(2)));
     }
 }
 

@@ -60,7 +60,7 @@ impl Golden {
 fn for_each(test: impl Fn(&str, &Golden, Classifier)) {
     for case in CASES {
         let devices: [Arc<dyn Device>; 2] =
-            [Arc::new(ReferenceDevice), Arc::new(CpuDevice::new(2))];
+            [Arc::new(ReferenceDevice), Arc::new(CpuDevice::in_f32(2))];
         for device in devices {
             let name = format!("{case} on {}", device.name());
             let classifier = Classifier::open(&golden(case).join("model"), device);

@@ -72,6 +72,20 @@ impl CpuDevice {
         Self::with_options(options).expect("the best of what there is, is there; this is a bug")
     }
 
+    /// As [`Self::new`], but with products of f32 on every machine ([`Isa::best_in_f32`]): what is compared
+    /// with another program's f32 to more than three digits wants this one.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn in_f32(threads: usize) -> Self {
+        let options = CpuOptions {
+            threads,
+            isa: Some(Isa::best_in_f32()),
+            ..CpuOptions::default()
+        };
+        Self::with_options(options).expect("one of what there is, is there; this is a bug")
+    }
+
     /// A device as `options` say.
     ///
     /// # Errors

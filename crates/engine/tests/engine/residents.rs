@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use image::RgbImage;
 use tintype_engine::native::{
-    Budget, DeviceOptions, Host, Memory, MemoryLimit, MemoryProbe, ModelPlan, ModelSource,
+    Budget, DeviceOptions, Host, Isa, Memory, MemoryLimit, MemoryProbe, ModelPlan, ModelSource,
     NativeEngine, WeightFormat,
 };
 use tintype_engine::{
@@ -30,6 +30,8 @@ fn options(memory: MemoryLimit) -> DeviceOptions {
     DeviceOptions {
         threads: 1,
         memory,
+        // Layers this small do not fill a tile: int8 would save nothing.
+        isa: Some(Isa::best_in_f32()),
         ..DeviceOptions::default()
     }
 }

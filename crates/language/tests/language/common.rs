@@ -13,7 +13,7 @@ use tintype_compute::{CpuDevice, Device, ReferenceDevice, Tensor};
 pub const CASES: [&str; 2] = ["tied", "untied"];
 
 pub fn devices() -> [Arc<dyn Device>; 2] {
-    [Arc::new(ReferenceDevice), Arc::new(CpuDevice::new(2))]
+    [Arc::new(ReferenceDevice), Arc::new(CpuDevice::in_f32(2))]
 }
 
 fn golden(path: &str) -> PathBuf {

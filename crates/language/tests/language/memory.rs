@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use tintype_compute::{CpuDevice, CpuOptions, WeightFormat};
+use tintype_compute::{CpuDevice, CpuOptions, Isa, WeightFormat};
 use tintype_language::{Config, LanguageModel, OpenOptions};
 
 use crate::common::{change, copy, folder};
@@ -18,6 +18,8 @@ fn memory_is_counted_by_the_headers() {
         let options = CpuOptions {
             threads: 1,
             weights: format,
+            // Layers this small do not fill a tile.
+            isa: Some(Isa::best_in_f32()),
             ..CpuOptions::default()
         };
         let device = Arc::new(CpuDevice::with_options(options).expect("a device"));

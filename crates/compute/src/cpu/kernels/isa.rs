@@ -62,6 +62,14 @@ impl Isa {
         Self::available().pop().unwrap_or(Self::Portable)
     }
 
+    /// The fastest that this machine has whose products are of f32. [`Self::Amx`] is not one: its tiles
+    /// round what they multiply to bf16.
+    pub fn best_in_f32() -> Self {
+        let mut sets = Self::available();
+        sets.retain(|isa| *isa != Self::Amx);
+        sets.pop().unwrap_or(Self::Portable)
+    }
+
     /// This one, if the machine has it.
     ///
     /// # Errors
