@@ -25,8 +25,7 @@ import diffusion
 import export
 import text
 import vae
-from captions import Request
-from diffusion import EDIT, PICTURE, TOKEN, Pool, blurred, flow_loss, sentence, token_weights
+from diffusion import EDIT, PICTURE, TOKEN, Pool, blurred, flow_loss, scene_of, sentence, token_weights
 from draw import draw, draw_background
 from muon import MuonAdamW
 from recognise import shown_by
@@ -219,7 +218,7 @@ class Examples:
     def __call__(self, rng) -> Chunk:
         pool, size, count = Pool(rng, None, self.kind == EDIT), random_format(rng, diffusion.SQUARE_SHARE), CHUNK[self.kind]
         said = [pool.fresh_edit(size, diffusion.FINE_FROM) if self.kind == EDIT else pool.fresh_scene(size, diffusion.FINE_FROM) for _ in range(count)]
-        scenes = [s.target if self.kind == EDIT else s.scene if isinstance(s, Request) else s for s in said]
+        scenes = [scene_of(s) for s in said]
         targets = [draw(scene) for scene in scenes]
         before = [draw(s.source) for s in said] if self.kind == EDIT else [np.round(draw_background(s.background, s.pattern, *size)).astype(np.uint8) for s in scenes]
         weights = torch.stack([token_weights(*three) for three in zip(targets, before, scenes)])

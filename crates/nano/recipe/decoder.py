@@ -74,7 +74,7 @@ class Sample:
 
 
 def drawn(scene: Scene, latents: torch.Tensor) -> Sample:
-    return Sample(scene, torch.from_numpy(to_signed(draw(scene)[None]))[0], latents.clone())
+    return Sample(scene, torch.from_numpy(to_signed(draw(scene)[None]))[0], latents)
 
 
 def asked(rng: random.Random, size, edits: bool) -> tuple[str, Scene, Scene | None]:
@@ -91,8 +91,8 @@ def asked(rng: random.Random, size, edits: bool) -> tuple[str, Scene, Scene | No
 
 
 @torch.no_grad()
-def sampled(rng: random.Random, generator, autoencoder, encoders, transformer, edits: bool) -> list[tuple[float, Sample]]:
-    """AT_ONCE samples of one format, each with its distance from the encoder's latents."""
+def sampled(rng: random.Random, generator, autoencoder, encoders, transformer, edits: bool) -> list[tuple[float, Scene, torch.Tensor]]:
+    """AT_ONCE samples of one format: the distance from the encoder's latents, the scene, and the latents, not normalised."""
     size = random_format(rng)
     texts, scenes, sources = zip(*(asked(rng, size, edits) for _ in range(AT_ONCE)))
     pictures = np.stack([draw(scene) for scene in scenes])
@@ -101,22 +101,20 @@ def sampled(rng: random.Random, generator, autoencoder, encoders, transformer, e
     noise = torch.randn(right.shape, generator=generator)
     latents = sample(transformer, *encoders(list(texts)), noise, reference, export.STEPS, nothing=encoders([""]), true_cfg=export.TRUE_CFG)
     apart = (latents - right).square().mean((1, 2, 3)).tolist()
-    return [(distance, drawn(*pair)) for distance, *pair in zip(apart, scenes, vae.as_encoded(autoencoder, latents))]
+    return [(*parts, own.clone()) for *parts, own in zip(apart, scenes, vae.as_encoded(autoencoder, latents))]
 
 
 def samples(narrow: AutoencoderKL, seed: int, rank: int) -> list[Sample]:
     """The same for the same seed and transformer, kept for the next start; edits and pictures take turns."""
     kept = WORK / f"samples.{rank}.pt"
-    if kept.exists() and kept.stat().st_mtime > diffusion.CHECKPOINT.stat().st_mtime:
-        return [drawn(*pair) for pair in torch.load(kept, weights_only=False)]  # our own classes
-    rng, generator = random.Random(f"samples {seed} {rank}"), torch.Generator().manual_seed(seed * 2 + rank)
-    encoders, transformer, found = text.load(), diffusion.load(), []
-    while len(found) < SAMPLES:
-        found += sampled(rng, generator, narrow, encoders, transformer, edits=len(found) // AT_ONCE % 2 == 1)
-    found.sort(key=lambda pair: pair[0])
-    best = [example for _, example in found[:round(SAMPLES * (1 - WORST))]]
-    torch.save([(example.scene, example.latents) for example in best], kept)
-    return best
+    if not kept.exists() or kept.stat().st_mtime < diffusion.CHECKPOINT.stat().st_mtime:
+        rng, generator = random.Random(f"samples {seed} {rank}"), torch.Generator().manual_seed(seed * 2 + rank)
+        encoders, transformer, found = text.load(), diffusion.load(), []
+        while len(found) < SAMPLES:
+            found += sampled(rng, generator, narrow, encoders, transformer, edits=len(found) // AT_ONCE % 2 == 1)
+        found.sort(key=lambda parts: parts[0])
+        torch.save([pair for _, *pair in found[:round(SAMPLES * (1 - WORST))]], kept)
+    return [drawn(*pair) for pair in torch.load(kept, weights_only=False)]  # our own classes
 
 
 def crop(rng: random.Random, example: Sample) -> tuple[torch.Tensor, torch.Tensor]:

@@ -57,6 +57,13 @@ SAVE_EVERY, SAVE_POOL_EVERY = 100, 1000
 STOP_AT = WORK / "stop_at"  # a number in this file overrides STEPS while training runs
 
 
+def scene_of(said: Scene | Request | Edit) -> Scene:
+    """The scene of the target."""
+    if isinstance(said, Edit):
+        return said.target
+    return said.scene if isinstance(said, Request) else said
+
+
 @dataclass
 class Example:
     """One picture to learn: what it is made from, its tokens (tokens, 64), the reference's, and each token's weight."""
@@ -68,10 +75,7 @@ class Example:
 
     @property
     def scene(self) -> Scene:
-        """The scene of the target."""
-        if isinstance(self.said, Edit):
-            return self.said.target
-        return self.said.scene if isinstance(self.said, Request) else self.said
+        return scene_of(self.said)
 
 
 def differing_tokens(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -127,7 +131,7 @@ class Pool:
 
     def fresh_pictures(self, count: int, size, step: int) -> list[Example]:
         said = [self.fresh_scene(size, step) for _ in range(count)]
-        scenes = [s.scene if isinstance(s, Request) else s for s in said]
+        scenes = [scene_of(s) for s in said]
         pictures = np.stack([draw(scene) for scene in scenes])
         grounds = [np.round(draw_background(s.background, s.pattern, *size)).astype(np.uint8) for s in scenes]
         latents = self.encoded(pictures)
@@ -216,8 +220,7 @@ def loss_of(model, encoders, size, examples: list[Example], rng: random.Random, 
     target, weight = torch.stack([e.target for e in examples]), torch.stack([e.weight for e in examples])
     reference = shown = None
     if examples[0].reference is not None:
-        reference = torch.stack([e.reference for e in examples])
-        reference = blurred(reference, generator)
+        reference = blurred(torch.stack([e.reference for e in examples]), generator)
         shown = torch.stack([recognise.shown_by(e.said.source, TOKEN) for e in examples])
     noise = torch.randn(target.shape, generator=generator)
     return flow_loss(model, states, pooled, target, reference, shown, weight, noise, random_sigmas(len(examples), generator), size)
@@ -227,7 +230,7 @@ def planned_steps() -> int:
     return int(STOP_AT.read_text()) if STOP_AT.exists() else STEPS
 
 
-def rate_at(step: int, steps: int, start: int = 0) -> float:
+def rate_at(step: int, steps: int, start: int) -> float:
     """Warm-up, after every start, because the optimiser's state may be fresh; constant; then straight down to zero."""
     return RATE * min(1.0, (step - start + 1) / 100) * min(1.0, (steps - step) / (DECAY_SHARE * steps))
 

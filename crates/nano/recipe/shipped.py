@@ -3,7 +3,8 @@
     python crates/nano/recipe/shipped.py    # writes work/nano/{vae,text,diffusion,decoder}.pt where they are missing
 
 Weights are the shipped ones, rounded to bf16, which is what they will be used as. What is not shipped begins anew: the optimisers'
-state, the heads that training throws away, and the narrow decoder, which nothing uses once the wide one is there.
+state, the heads that training throws away, and the narrow decoder, which nothing uses once the wide one is there. The checkpoints say
+that every stage has done its STEPS: run this first, then raise those of the stage that is to go on.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ impl Isa {
     /// The fastest that this machine has whose products are of f32. [`Self::Amx`] is not one: its tiles
     /// round what they multiply to bf16.
     pub fn best_in_f32() -> Self {
-        let mut sets = Self::available();
-        sets.retain(|isa| *isa != Self::Amx);
-        sets.pop().unwrap_or(Self::Portable)
+        Self::best().min(Self::Avx512)
     }
 
     /// This one, if the machine has it.
