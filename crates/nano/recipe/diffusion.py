@@ -31,23 +31,24 @@ from scenes import SQUARE, Scene, between_along_the_longer_side, fine_details, h
 from transformer import build, is_block_matrix, pack, position_ids
 from words import INSIDE, KEEP, OUTLINE, TINY, TWO
 
-STEPS = 29600
+STEPS = 39600
 DECAY_SHARE = 0.6  # the last part of the steps brings the rate to zero
 RATE, OTHERS_FACTOR, NORM_FACTOR = 4e-3, 0.7, 2.0
 BATCH = (14, 8)  # pictures, edits: about as many tokens
 POOL_START, POOL_LIMIT, POOL_GROWTH = (300, 200), (12000, 8000), (2, 2)  # pictures, edits; growth a step
 GROW_EVERY = 8  # steps, because the encoder takes several pictures faster
 SQUARE_SHARE, FEWEST_IN_POOL = 0.45, 12
-OBJECT_WEIGHT, FINE_FACTOR = 3.0, 2.5  # a token's weight where an object is, and what outlines and tiny things multiply it by
+OBJECT_WEIGHT = 3.0  # a token's weight where an object is
+FINE_FACTOR = {OUTLINE: 2.5, INSIDE: 6.0}  # what multiplies it where there is an outline or something inside: one token of 64
 PROMPT_DROPOUT, LOOSE_SHARE = 0.03, 0.08
 AVERAGE_DECAY = 0.998
 FIRST_STEPS = 1200  # of mostly one object
-EDITS_IN_TURN_FROM = 8000  # from here rank 0 learns edits at every second step; before, pictures teach drawing faster
+EDITS_IN_TURN_FROM, EDITS_EVERY = 8000, 3  # from here rank 0 learns edits at every third step; before, pictures teach drawing faster
 # To here, of two pictures the one with more objects is learned: most of what is hard is drawing shapes. From here these
 # shares of what is fresh are what was still wrong when plain shapes were right.
 FINE_FROM = 13800
 FINE_SHARE, CHOOSING_SHARE = 0.6, 0.6
-CHOOSING = ("recolour", "remove", "replace", "move", "resize", "background", KEEP, TWO, TWO)  # of two or three objects
+CHOOSING = ("recolour", "remove", "replace", "move", "resize", "background", KEEP, TWO, TWO, TWO)  # of two or three objects
 NAMING = Naming(by_shape=0.7, by_colour=0.35)
 BLURRED_SHARE, MOST_BLUR = 0.3, 0.3  # of the references, and its deviation: pictures that come back are not quite what the encoder makes of drawn ones
 PICTURE, EDIT = 0, 1
@@ -88,9 +89,11 @@ def differing_tokens(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def token_weights(picture: np.ndarray, before: np.ndarray, scene: Scene) -> torch.Tensor:
     """(tokens,) of the `picture` of `scene`: more where it differs from `before`, and more where it is fine."""
     weight = np.where(differing_tokens(picture, before), OBJECT_WEIGHT, 1.0)
-    if {OUTLINE, INSIDE} & fine_details(scene):
-        coarse = replace(scene, objects=tuple(replace(o, outline=None) for o in scene.objects if o.size != TINY))
-        weight *= np.where(differing_tokens(picture, draw(coarse)), FINE_FACTOR, 1.0)
+    fine = fine_details(scene)
+    for detail, kept in ((OUTLINE, [replace(o, outline=None) for o in scene.objects]), (INSIDE, [o for o in scene.objects if o.size != TINY])):
+        if detail in fine:
+            without = draw(replace(scene, objects=tuple(kept)))
+            weight *= np.where(differing_tokens(picture, without), FINE_FACTOR[detail], 1.0)
     return torch.from_numpy(weight.astype(np.float32))
 
 
@@ -274,7 +277,7 @@ def worker(trainer: Trainer, seed: int) -> None:
     print(f"rank {rank}: {[len(pool) for pool in pools.values()]} examples, {time.time() - began:.0f} s", flush=True)
     step, steps, logs, due = start, planned_steps(), {kind: [] for kind in pools}, dict.fromkeys(pools, 0)
     while step < steps:
-        kind = EDIT if rank == 1 or (step >= EDITS_IN_TURN_FROM and step % 2) else PICTURE
+        kind = EDIT if rank == 1 or (step >= EDITS_IN_TURN_FROM and step % EDITS_EVERY == 0) else PICTURE
         pool, due[kind] = pools[kind], due[kind] + 1
         if due[kind] % GROW_EVERY == 0:
             pool.grow(POOL_GROWTH[kind] * GROW_EVERY, POOL_LIMIT[kind], step)

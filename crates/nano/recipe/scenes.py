@@ -19,7 +19,7 @@ LEAST_CONTRAST = 72.0  # RGB distance of an object's colour from the background'
 HELD_OUT_ONE_IN = 16
 MOST_WORDS = 36  # of a scene's caption: T5's length less </s> and some room for longer ways to say it
 COUNTS, COUNT_WEIGHTS = (1, 2, 3, 4), (32, 36, 20, 12)
-FINE = {OUTLINE: 0.4, INSIDE: 0.4, ON_TOP: 0.2}  # what is finer than a shape on a background, and how often each is asked for where fine scenes are
+FINE = {OUTLINE: 0.3, INSIDE: 0.55, ON_TOP: 0.15}  # what is finer than a shape on a background, and how often each is asked for where fine scenes are
 ROW, COLUMN = ((0, 1), (1, 1), (2, 1)), ((1, 0), (1, 1), (1, 2))
 CORNERS = ((0, 0), (2, 0), (0, 2), (2, 2))
 
