@@ -19,9 +19,28 @@ pub const BLOCK_COLUMNS: usize = 2 * TILE_COLUMNS;
 /// Bytes of a tile.
 const TILE_BYTES: usize = TILE_ROWS * ROW_BYTES;
 
-/// Cache lines of the next panel that are asked for in each step: as many as eight blocks of rows
-/// (256 rows) need to have a panel of the same depth in the cache before its turn comes.
-const LINES_AHEAD: usize = 4;
+/// Cache lines of each kind that are asked for in a step at most: with more, asking is what takes the time.
+const LINES_AHEAD: usize = 8;
+
+/// What is needed soon: it is fetched into the second-level cache meanwhile, from its beginning, as far as
+/// the time suffices.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead<'a, O: Operand> {
+    /// Of a panel.
+    pub operands: &'a [O],
+    /// That are to be added to.
+    pub sums: &'a [O::Sum],
+}
+
+impl<'a, O: Operand> Ahead<'a, O> {
+    /// A panel alone.
+    pub fn of(operands: &'a [O]) -> Self {
+        Self {
+            operands,
+            sums: &[],
+        }
+    }
+}
 
 /// Sums of a block, `stride` values from row to row.
 #[derive(Debug)]
@@ -34,8 +53,7 @@ pub struct Sums<'a, S> {
     pub accumulate: bool,
 }
 
-/// `sums = a · b`, or `sums += a · b`, for 32 × 32 sums. Meanwhile `ahead` is fetched into the cache,
-/// from its beginning, as far as the time suffices.
+/// `sums = a · b`, or `sums += a · b`, for 32 × 32 sums.
 ///
 /// # Panics
 /// If the panels are not of one depth, or the block does not hold its last sum.
@@ -43,7 +61,7 @@ pub fn product<T: Tiles, O: Operand>(
     tiles: &mut T,
     a: &[O],
     b: &[O],
-    ahead: &[O],
+    ahead: Ahead<'_, O>,
     sums: Sums<'_, O::Sum>,
 ) {
     let steps = a.len() / (BLOCK_ROWS * O::STEP);
@@ -80,7 +98,7 @@ pub fn product_of_rows<T: Tiles, O: Operand>(
     tiles: &mut T,
     a: &Rows<'_, O>,
     b: &[O],
-    ahead: &[O],
+    ahead: Ahead<'_, O>,
     sums: Sums<'_, O::Sum>,
 ) {
     let furthest = a.steps.iter().copied().max().unwrap_or_default();
@@ -97,8 +115,11 @@ pub fn product_of_rows<T: Tiles, O: Operand>(
     unsafe { walk(tiles, walked, b, ahead, sums) };
 }
 
-/// The product itself, over `a`: how many steps there are, where the two tiles of a step begin, and how
-/// many bytes lie from row to row.
+/// The product itself. A passes by, so that the panel of B stays in the first-level cache for the next
+/// block of rows: loaded as B is, A pushes it out.
+///
+/// `a` says how many steps there are, where the two tiles of a step begin, and how many bytes lie from row
+/// to row.
 ///
 /// # Panics
 /// If `b` is of another depth, or the block does not hold its last sum.
@@ -110,7 +131,7 @@ unsafe fn walk<T: Tiles, O: Operand>(
     tiles: &mut T,
     (steps, a, a_stride): (usize, impl Fn(usize) -> [*const u8; 2], usize),
     b: &[O],
-    ahead: &[O],
+    ahead: Ahead<'_, O>,
     sums: Sums<'_, O::Sum>,
 ) {
     assert_eq!(b.len(), steps * BLOCK_COLUMNS * O::STEP, "this is a bug");
@@ -120,21 +141,25 @@ unsafe fn walk<T: Tiles, O: Operand>(
     let b: *const u8 = b.as_ptr().cast();
     // SAFETY: the sums hold 32 rows of 32 values, `stride` apart (just checked).
     unsafe { begin(tiles, &sums) };
+    let lines = |count: usize| count.div_ceil(steps.max(1)).min(LINES_AHEAD);
+    let operand_lines = lines(size_of_val(ahead.operands).div_ceil(ROW_BYTES));
+    let sum_lines = lines(size_of_val(ahead.sums).div_ceil(ROW_BYTES));
     for step in 0..steps {
         let [upper, lower] = a(step);
         // SAFETY: A by the contract; the panel of B has `steps` steps of two tiles (just checked).
         unsafe {
             let b = b.add(step * 2 * TILE_BYTES);
-            tiles.load::<4>(upper, a_stride);
+            tiles.load_passing::<4>(upper, a_stride);
             tiles.load::<6>(b, ROW_BYTES);
             O::multiply::<T, 0, 4, 6>(tiles);
             tiles.load::<7>(b.add(TILE_BYTES), ROW_BYTES);
             O::multiply::<T, 1, 4, 7>(tiles);
-            tiles.load::<5>(lower, a_stride);
+            tiles.load_passing::<5>(lower, a_stride);
             O::multiply::<T, 2, 5, 6>(tiles);
             O::multiply::<T, 3, 5, 7>(tiles);
         }
-        fetch(ahead, step);
+        fetch(ahead.operands, step, operand_lines);
+        fetch(ahead.sums, step, sum_lines);
     }
     // SAFETY: as above.
     unsafe { end(tiles, sums) };
@@ -179,12 +204,12 @@ unsafe fn end<T: Tiles, S>(tiles: &mut T, sums: Sums<'_, S>) {
     }
 }
 
-/// Asks for this step's lines of `ahead`.
+/// Asks for this step's `lines` of `ahead`.
 #[inline(always)]
-fn fetch<O: Operand>(ahead: &[O], step: usize) {
-    let per_line = ROW_BYTES / size_of::<O>();
-    for line in 0..LINES_AHEAD {
-        let first = (step * LINES_AHEAD + line) * per_line;
+fn fetch<V>(ahead: &[V], step: usize, lines: usize) {
+    let per_line = ROW_BYTES / size_of::<V>();
+    for line in step * lines..(step + 1) * lines {
+        let first = line * per_line;
         #[cfg(target_arch = "x86_64")]
         if let Some(value) = ahead.get(first) {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

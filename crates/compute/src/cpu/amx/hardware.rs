@@ -107,6 +107,20 @@ impl Tiles for HardwareTiles {
     }
 
     #[inline(always)]
+    unsafe fn load_passing<const TILE: u8>(&mut self, from: *const u8, stride_bytes: usize) {
+        // SAFETY: as above.
+        unsafe {
+            asm!(
+                "tileloaddt1 tmm{tile}, [{from} + {stride}*1]",
+                tile = const TILE,
+                from = in(reg) from,
+                stride = in(reg) stride_bytes,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store<const TILE: u8>(&mut self, to: *mut u8, stride_bytes: usize) {
         // SAFETY: the registers are configured; the rows are valid for writes by the contract.
         unsafe {

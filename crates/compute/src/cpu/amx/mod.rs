@@ -114,8 +114,10 @@ fn run_on<T: Tiles, R, E>(
 /// How a product of `rows` × `columns` is cut: as high as the packing allows, since every tile reads B
 /// anew, and so wide that packing its rows of A is repaid, but several tiles for each thread.
 pub(super) fn grid(device: &CpuDevice, rows: usize, columns: usize) -> Grid {
-    /// Columns of a tile at least and at most: packing 256 rows costs about what 40 columns cost.
-    const COLUMNS: (usize, usize) = (256, 1024);
+    /// Columns of a tile at least: packing rows costs about what 40 columns cost.
+    const LEAST_COLUMNS: usize = 256;
+    /// And at most: 320 rows of so many sums are 5 MiB.
+    const MOST_COLUMNS: usize = 4096;
     /// So many that no thread waits long for the last one.
     const TILES_PER_THREAD: usize = 4;
     let row_tiles = rows.div_ceil(product::MAX_ROWS);
@@ -128,8 +130,8 @@ pub(super) fn grid(device: &CpuDevice, rows: usize, columns: usize) -> Grid {
         columns,
         tile_rows: rows.div_ceil(row_tiles).next_multiple_of(block::BLOCK_ROWS),
         tile_columns: columns
-            .div_ceil(wanted)
-            .clamp(COLUMNS.0, COLUMNS.1)
+            .div_ceil(wanted.max(columns.div_ceil(MOST_COLUMNS)))
+            .max(LEAST_COLUMNS)
             .next_multiple_of(block::BLOCK_COLUMNS),
     }
 }

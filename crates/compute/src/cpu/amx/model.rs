@@ -41,6 +41,11 @@ impl Tiles for ModelTiles {
         }
     }
 
+    unsafe fn load_passing<const TILE: u8>(&mut self, from: *const u8, stride_bytes: usize) {
+        // SAFETY: by the contract. There is no cache here.
+        unsafe { self.load::<TILE>(from, stride_bytes) };
+    }
+
     unsafe fn store<const TILE: u8>(&mut self, to: *mut u8, stride_bytes: usize) {
         for (row, values) in self.registers[TILE as usize].iter().enumerate() {
             // SAFETY: each row is valid for writes by the contract.

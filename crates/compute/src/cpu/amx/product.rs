@@ -1,16 +1,15 @@
 //! The driver of products by tiles: as [`product`](super::super::product) is for f32, with the same
 //! callers.
 //!
-//! For each part of the depth ([`splits`]), the tile's rows of A (up to 256) are rounded and packed
+//! For each part of the depth ([`splits`]), the tile's rows of A (up to 320) are rounded and packed
 //! into the second-level cache; then panel after panel of B passes by, in chunks that stay in the
-//! first-level cache while all blocks of rows use them. Sums wait in a scratch whose rows are no power
-//! of two apart (else they would share the same few lines of the cache), and leave it past the cache
-//! when the output is large.
+//! first-level cache while all blocks of rows use them. Sums wait panel by panel (in the output's order
+//! each of their rows would lie on a page of its own), and leave past the cache when the output is large.
 
 use std::ops::Range;
 
 use super::{
-    block::{self, BLOCK_COLUMNS, BLOCK_ROWS, Sums},
+    block::{self, Ahead, BLOCK_COLUMNS, BLOCK_ROWS, Sums},
     rounding, stream,
     tiles::{Operand, TILE_ROWS, Tiles},
     weight::{SPLIT_DEPTH, TilePanels, TileWeight, splits},
@@ -26,8 +25,9 @@ use crate::{
     workspace::Buffer,
 };
 
-/// Rows of a tile at most: as many as share one chunk of B in the first-level cache.
-pub const MAX_ROWS: usize = 256;
+/// Rows of a tile at most. Over a part of the depth they take 1 MiB of a second-level cache of 2 MiB, which
+/// B and the sums share: with 1.5 MiB a product takes up to half as long again.
+pub const MAX_ROWS: usize = 320;
 
 /// Depth of a chunk: 512 by 32 values of bf16 are 32 KiB. In bytes rather than values, so that a chunk
 /// of int8 is as large.
@@ -36,11 +36,15 @@ const CHUNK_BYTES: usize = 1024;
 /// The deepest step, that of int8: depths of scratches are multiples of it.
 const DEEPEST_STEP: usize = 64;
 
-/// Columns after which the caller gets its turn: 256 rows of 128 sums are 128 KiB.
-const STRIP_COLUMNS: usize = 128;
+/// Panels after which the caller gets its turn: 320 rows of 128 sums are 160 KiB.
+const STRIP_PANELS: usize = 4;
 
-/// Added to each row of the scratch of sums: a cache line, so that rows are never a power of two apart.
-const SUMS_PADDING: usize = 16;
+/// The same in columns.
+const STRIP_COLUMNS: usize = STRIP_PANELS * BLOCK_COLUMNS;
+
+/// Values of a tile of the output, 1 MiB, from which on they go past the cache: they would only push out
+/// what is needed next.
+const LARGE_OUTPUT: usize = 1 << 18;
 
 /// A thread's tiles and buffers, kept from tile to tile.
 pub struct Scratch<T> {
@@ -52,7 +56,7 @@ pub struct Scratch<T> {
 struct Buffers {
     /// A part of the depth of the tile's rows of A, as operands: `[block of rows][step][32][STEP]`.
     a: Buffer,
-    /// The tile's sums, or a strip of them.
+    /// The tile's sums, or a strip of them: `[panel][row][32]`.
     sums: Buffer,
     /// Some rows of A as the caller gave them.
     rows: Buffer,
@@ -70,7 +74,7 @@ impl<T: Tiles> Scratch<T> {
             simd: device.simd(),
             buffers: Buffers {
                 a: device.scratch(rows * deepest * size_of::<u16>() / size_of::<f32>()),
-                sums: device.scratch(rows * sums_stride(depth, grid.tile_columns)),
+                sums: device.scratch(sums_panels(depth, grid.tile_columns) * rows * BLOCK_COLUMNS),
                 rows: device.scratch(TILE_ROWS * CHUNK_BYTES),
                 scales: device.scratch(rows),
             },
@@ -78,14 +82,28 @@ impl<T: Tiles> Scratch<T> {
     }
 }
 
-/// Sums from row to row. If the depth is one part, a strip of columns at a time is enough.
-fn sums_stride(depth: usize, columns: usize) -> usize {
-    let kept = if depth > SPLIT_DEPTH {
-        columns
+/// `values` in `count` even parts, or as many empty ones.
+fn shares_of<T>(values: &[T], count: usize) -> impl Iterator<Item = &[T]> {
+    let share = values.len().div_ceil(count);
+    (0..count).map(move |index| {
+        let end = values.len().min((index + 1) * share);
+        values.get(index * share..end).unwrap_or_default()
+    })
+}
+
+/// Sums of a panel.
+fn panel_size(tile: &Tile<'_>) -> usize {
+    tile.rows.next_multiple_of(BLOCK_ROWS) * BLOCK_COLUMNS
+}
+
+/// Panels whose sums are kept. If the depth is one part, a strip at a time is enough.
+fn sums_panels(depth: usize, columns: usize) -> usize {
+    let panels = columns.div_ceil(BLOCK_COLUMNS);
+    if depth > SPLIT_DEPTH {
+        panels
     } else {
-        columns.min(STRIP_COLUMNS)
-    };
-    kept.next_multiple_of(BLOCK_COLUMNS) + SUMS_PADDING
+        panels.min(STRIP_PANELS)
+    }
 }
 
 /// `tile = A · B`, then `finish` on every value once; see
@@ -207,13 +225,10 @@ where
         }
     }
 
-    fn stride(&self, tile: &Tile<'_>) -> usize {
-        sums_stride(self.b.depth, tile.columns)
-    }
-
-    /// Where the sums of a column of the tile stand in their row.
+    /// Where the sums of the tile's panel that begins with `column` are kept.
     fn place(&self, tile: &Tile<'_>, column: usize) -> usize {
-        column % (self.stride(tile) - SUMS_PADDING)
+        let panel = column / BLOCK_COLUMNS % sums_panels(self.b.depth, tile.columns);
+        panel * panel_size(tile)
     }
 
     fn find_scales(
@@ -272,39 +287,49 @@ where
             let block = row / BLOCK_ROWS * steps * BLOCK_ROWS * O::STEP;
             let step = (start - split.start) / O::STEP;
             let first = block + step * BLOCK_ROWS * O::STEP + row % BLOCK_ROWS * O::STEP;
-            let rounded = &mut rounded[..values.len()];
-            (self.conversion.round)(values, scales[row], rounded);
+            // Whole steps, so that each is a copy of known length.
+            let rounded = &mut rounded[..values.len().next_multiple_of(O::STEP)];
+            let (operands, padding) = rounded.split_at_mut(values.len());
+            (self.conversion.round)(values, scales[row], operands);
+            padding.fill(O::default());
             let targets = a[first..].chunks_mut(BLOCK_ROWS * O::STEP);
-            for (values, target) in rounded.chunks(O::STEP).zip(targets) {
-                let (target, rest) = target[..O::STEP].split_at_mut(values.len());
-                target.copy_from_slice(values);
-                rest.fill(O::default());
+            for (operands, target) in rounded.chunks_exact(O::STEP).zip(targets) {
+                target[..O::STEP].copy_from_slice(operands);
             }
         });
     }
 
-    /// All rows of the tile with one panel of B, over one part of the depth.
+    /// All rows of the tile with one panel of B, over one part of the depth. Each product asks for its share
+    /// of what comes next: the next chunk of B, and sums that earlier parts left to the next panel.
     fn one_panel(&mut self, tile: &Tile<'_>, split: &Range<usize>, panel: usize) {
         let depth = split.len().next_multiple_of(O::STEP);
-        let stride = self.stride(tile);
         let place = self.place(tile, panel * BLOCK_COLUMNS - tile.column);
-        let b = self.b.panel(split, panel);
+        let b = self.b.panels_from(split, panel);
         let blocks = tile.rows.div_ceil(BLOCK_ROWS);
-        let (rows, all_sums) = (view::<O>(&self.buffers.a), view_mut(&mut self.buffers.sums));
+        let rows = view::<O>(&self.buffers.a);
+        let size = panel_size(tile);
+        let (all_sums, next_sums) = view_mut(&mut self.buffers.sums)[place..].split_at_mut(size);
+        let next_sums = match split.start {
+            0 => &[],
+            _ => &next_sums[..size.min(next_sums.len())],
+        };
+        let mut shares = shares_of(next_sums, depth.div_ceil(Self::CHUNK) * blocks);
         for start in (0..depth).step_by(Self::CHUNK) {
             let chunk = start..depth.min(start + Self::CHUNK);
             let within = chunk.start * BLOCK_COLUMNS..chunk.end * BLOCK_COLUMNS;
             let next = &b[within.end..];
-            // Each block of rows asks for its share of what comes next.
-            let share = (next.len().min(within.len())).div_ceil(blocks);
-            for block in 0..blocks {
+            let next = &next[..next.len().min(within.len())];
+            for (block, operands) in (0..blocks).zip(shares_of(next, blocks)) {
                 let a = &rows[block * BLOCK_ROWS * depth..][..BLOCK_ROWS * depth];
                 let sums = Sums {
-                    values: &mut all_sums[block * BLOCK_ROWS * stride + place..],
-                    stride,
+                    values: &mut all_sums[block * BLOCK_ROWS * BLOCK_COLUMNS..],
+                    stride: BLOCK_COLUMNS,
                     accumulate: split.start + start > 0,
                 };
-                let ahead = next.get(block * share..).unwrap_or_default();
+                let ahead = Ahead {
+                    operands,
+                    sums: shares.next().unwrap_or_default(),
+                };
                 block::product(
                     self.tiles,
                     &a[within.clone()],
@@ -323,16 +348,19 @@ where
         columns: Range<usize>,
         finish: &mut impl FnMut(usize, Range<usize>, &mut [f32]),
     ) {
-        let (stride, place) = (self.stride(tile), self.place(tile, columns.start));
         let output = tile.column + columns.start..tile.column + columns.end;
         let mut values = [0.0; STRIP_COLUMNS];
         let values = &mut values[..columns.len()];
         let sums = view(&self.buffers.sums);
-        // One of many tiles: the output is large.
-        let large = tile.rows == MAX_ROWS;
+        let (place, size) = (self.place(tile, columns.start), panel_size(tile));
+        let large = tile.rows * tile.columns >= LARGE_OUTPUT;
         for row in 0..tile.rows {
-            let sums = &sums[row * stride + place..][..columns.len()];
-            (self.conversion.value)(sums, self.buffers.scales[row], output.clone(), values);
+            for (index, values) in values.chunks_mut(BLOCK_COLUMNS).enumerate() {
+                let sums = &sums[place + index * size + row * BLOCK_COLUMNS..][..values.len()];
+                let first = output.start + index * BLOCK_COLUMNS;
+                let columns = first..first + values.len();
+                (self.conversion.value)(sums, self.buffers.scales[row], columns, values);
+            }
             finish(row, output.clone(), values);
             let target = &mut tile.row_mut(row)[columns.clone()];
             if large {

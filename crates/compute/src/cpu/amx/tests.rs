@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
     TileUnit, TileWeight,
-    block::{self, BLOCK_ROWS, Sums},
+    block::{self, Ahead, BLOCK_ROWS, Sums},
     grid,
     model::ModelTiles,
     run,
@@ -235,7 +235,7 @@ fn block_bits<T: Tiles, O: Operand>(a: &[O], b: &[O], sums: &[O::Sum]) -> Vec<O:
         stride: 48,
         accumulate: true,
     };
-    block::product(&mut tiles, a, b, &[], target);
+    block::product(&mut tiles, a, b, Ahead::of(&[]), target);
     sums
 }
 

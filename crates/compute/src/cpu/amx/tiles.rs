@@ -37,6 +37,12 @@ pub trait Tiles: Sized {
     /// All sixteen rows must be valid for reads.
     unsafe fn load<const TILE: u8>(&mut self, from: *const u8, stride_bytes: usize);
 
+    /// `tileloaddt1`: the same, of what passes by and should push nothing out of the first-level cache.
+    ///
+    /// # Safety
+    /// As [`Tiles::load`].
+    unsafe fn load_passing<const TILE: u8>(&mut self, from: *const u8, stride_bytes: usize);
+
     /// `tilestored`: sixteen rows of 64 bytes, `stride_bytes` apart.
     ///
     /// # Safety

@@ -15,9 +15,11 @@ use crate::{
 /// [`TileWeight::Bf16`] in an image.
 const TILES_BF16: &str = "tiles of bf16";
 
-/// Up to this depth a tile's 256 rows of A take 1.5 MiB of bf16, and so stay in a second-level cache of
-/// 2 MiB. Deeper products are cut here.
-pub const SPLIT_DEPTH: usize = 3072;
+/// Up to this depth a tile's 320 rows of A take 1 MiB of bf16, and so stay in a second-level cache of
+/// 2 MiB. Deeper products are cut here, which costs a pass over the sums; twice the depth with half of the
+/// rows would cost more, because a tile reads B once for all its rows, and a model's weights come from
+/// memory.
+pub const SPLIT_DEPTH: usize = 1536;
 
 /// `(depth, columns)` as `[split][panel][step][2][16][16][GROUP]`; see [`block`](super::block).
 #[derive(Debug)]
@@ -86,20 +88,16 @@ impl<O: Operand> TilePanels<O> {
         parts
     }
 
-    /// One panel's part of a split: 32 columns.
-    pub fn panel(&self, split: &Range<usize>, index: usize) -> &[O] {
-        &self.values[self.range(split, index)]
+    /// One panel's part of a split, 32 columns, and behind it what is read next.
+    pub fn panels_from(&self, split: &Range<usize>, index: usize) -> &[O] {
+        let size = split.len().next_multiple_of(O::STEP) * BLOCK_COLUMNS;
+        let start = split.start * self.count() * BLOCK_COLUMNS + index * size;
+        &self.values[start..]
     }
 
     /// How many panels there are.
     pub fn count(&self) -> usize {
         self.columns.div_ceil(BLOCK_COLUMNS)
-    }
-
-    fn range(&self, split: &Range<usize>, index: usize) -> Range<usize> {
-        let size = split.len().next_multiple_of(O::STEP) * BLOCK_COLUMNS;
-        let start = split.start * self.count() * BLOCK_COLUMNS + index * size;
-        start..start + size
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
         CpuDevice,
         amx::{
             TileUnit,
-            block::{self, BLOCK_COLUMNS, BLOCK_ROWS, Sums},
+            block::{self, Ahead, BLOCK_COLUMNS, BLOCK_ROWS, Sums},
             on_tiles,
             tiles::{Operand, Tiles},
         },
@@ -288,7 +288,7 @@ impl<T: Tiles> Attending<'_, T> {
                     accumulate: false,
                 };
                 let ahead = next.get(index * size / 2..).unwrap_or_default();
-                block::product(tiles, queries, keys, ahead, sums);
+                block::product(tiles, queries, keys, Ahead::of(ahead), sums);
             }
         }
     }
@@ -372,7 +372,13 @@ impl<T: Tiles> Attending<'_, T> {
                     accumulate: block.first > 0,
                 };
                 let ahead = next.get(index * size / 2..).unwrap_or_default();
-                block::product(tiles, &weights[..BLOCK_ROWS * depth], values, ahead, sums);
+                block::product(
+                    tiles,
+                    &weights[..BLOCK_ROWS * depth],
+                    values,
+                    Ahead::of(ahead),
+                    sums,
+                );
             }
         }
     }

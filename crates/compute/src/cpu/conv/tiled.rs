@@ -10,7 +10,7 @@ use super::{
         CpuDevice,
         amx::{
             TileUnit,
-            block::{self, BLOCK_COLUMNS, BLOCK_ROWS, Rows, Sums},
+            block::{self, Ahead, BLOCK_COLUMNS, BLOCK_ROWS, Rows, Sums},
             on_tiles, rounding,
             tiles::{Operand, TILE_ROWS, Tiles},
             weight::{TilePanels, splits},
@@ -280,7 +280,7 @@ impl Pass<'_> {
         };
         let (patch, panels) = (view::<u16>(&scratch.patch), &self.weight.panels);
         for split in splits(panels.depth) {
-            let b = panels.panel(&split, panel);
+            let b = panels.panels_from(&split, panel);
             let steps = &steps[split.start / STEP..split.end / STEP];
             let chunk_size = CHUNK_STEPS * STEP * BLOCK_COLUMNS;
             for (chunk, steps) in steps.chunks(CHUNK_STEPS).enumerate() {
@@ -301,7 +301,7 @@ impl Pass<'_> {
                         accumulate: split.start + chunk > 0,
                     };
                     let ahead = next.get(first / 2 * share..).unwrap_or_default();
-                    block::product_of_rows(&mut scratch.tiles, &a, b, ahead, sums);
+                    block::product_of_rows(&mut scratch.tiles, &a, b, Ahead::of(ahead), sums);
                 }
             }
         }
