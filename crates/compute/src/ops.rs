@@ -48,6 +48,12 @@ pub trait Device: Send + Sync + fmt::Debug {
         shape.iter().product::<usize>() * size_of::<f32>()
     }
 
+    /// Bytes that [`Device::convolve`] takes besides input, output and weights while it runs, on all threads,
+    /// at most: for a kernel of 3 × 3 over `[in, out]` channels, at stride 1.
+    fn conv2d_work_bytes(&self, _channels: [usize; 2]) -> usize {
+        0
+    }
+
     /// Gives back memory that it keeps for ops to come: before much else is taken, such as a model's weights.
     fn release_idle(&self) {}
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
-use tintype_compute::{CpuDevice, CpuOptions, Isa};
+use tintype_compute::CpuDevice;
 use tintype_flux::pipeline::{Error, LoadOptions, ModelFiles, Pipeline, Request, Residency};
 use tintype_flux::size::Size;
 
@@ -137,14 +137,8 @@ struct Room {
 fn room_of(case: &str, wanted: &Request) -> Room {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let files = ModelFiles::Directory(folder.join(case).join("model"));
-    // A device of its own, so that the peak is this request's. On AVX2 at most: from AVX-512 on a thread
-    // keeps some two megabytes for convolutions, more than requests this small take and nothing beside others.
-    let options = CpuOptions {
-        threads: 1,
-        isa: Some(Isa::best().min(Isa::Avx2)),
-        ..CpuOptions::default()
-    };
-    let device = Arc::new(CpuDevice::with_options(options).expect("it is there"));
+    // A device of its own, so that the peak is this request's.
+    let device = Arc::new(CpuDevice::in_f32(1));
     let pipeline = Pipeline::open(&files, device.clone()).expect("a model");
     let footprint = pipeline.footprint().expect("its headers");
     let work = pipeline.work_of(wanted).expect("it can be run");

@@ -13,11 +13,12 @@ use std::{mem, ops::Range};
 
 pub use layout::{Groups, planes};
 
-use super::{CpuDevice, aligned::Buffer, kernels::Kernels};
+use super::{
+    CpuDevice,
+    aligned::Buffer,
+    kernels::{DEPTH, Kernels},
+};
 use crate::{Encoding, PackedPart, StoredMatrix, StoredValues};
-
-/// Chunks of the depth: whole blocks of every encoding.
-pub const DEPTH: usize = 256;
 
 /// How many panels are made f32 for a product of few rows: so many sums keep the multipliers busy.
 pub const THIN_PANELS: usize = 4;

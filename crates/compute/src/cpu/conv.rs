@@ -60,6 +60,20 @@ pub(super) fn bytes(
     }
 }
 
+/// See [`crate::Device::conv2d_work_bytes`]: as [`winograd`] takes it, which takes most.
+pub(super) fn work_bytes(device: &CpuDevice, [inputs, outputs]: [usize; 2]) -> usize {
+    let padded = [
+        inputs.next_multiple_of(LANES),
+        outputs.next_multiple_of(device.kernels.columns),
+    ];
+    let shared = match winograd::is_kept(padded[0], padded[1]) {
+        true => 0,
+        false => winograd::transformed_size(padded[0], padded[1]),
+    };
+    let room = winograd::Room::new(device.kernels, padded);
+    (shared + device.threads() * room.values()) * size_of::<f32>()
+}
+
 pub(super) fn run(device: &CpuDevice, convolution: &Convolution<'_>, target: Target<'_>) {
     convolution.check(&target);
     let (layer, (height, width)) = (convolution.layer, convolution.output_size());

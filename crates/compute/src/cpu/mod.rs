@@ -236,15 +236,19 @@ impl Device for CpuDevice {
         conv::bytes(self, weight, shape, geometry)
     }
 
+    fn conv2d_work_bytes(&self, channels: [usize; 2]) -> usize {
+        conv::work_bytes(self, channels)
+    }
+
     fn release_idle(&self) {
         self.workspace.release_idle();
     }
 
     fn packed_layout(&self) -> Option<String> {
-        let Kernels { columns, depth, .. } = *self.kernels;
+        let columns = self.kernels.columns;
         let (version, isa, weights) = (panels::IMAGE_VERSION, self.isa(), self.weights);
         Some(format!(
-            "cpu {version}, {isa}, {weights} weights, panels of {columns} x {depth}"
+            "cpu {version}, {isa}, {weights} weights, panels of {columns} columns"
         ))
     }
 

@@ -6,9 +6,9 @@ use std::{mem, ops::Range};
 use super::{
     CpuDevice, WeightFormat,
     aligned::{Buffer, Plain},
-    coded::{self, Coded},
+    coded::Coded,
     kernels::{
-        Kernels,
+        DEPTH, Kernels,
         pack::{self, Rows},
     },
     quantise,
@@ -25,7 +25,7 @@ const BF16: &str = "bf16";
 const INT8: &str = "int8";
 
 /// To be raised whenever images of panels would be read wrongly by an older or newer program.
-pub const IMAGE_VERSION: u32 = 2;
+pub const IMAGE_VERSION: u32 = 3;
 
 /// `(depth, columns)`, laid out as `[chunk][panel][depth in the chunk][kernels.columns]`: a walk over
 /// the panels of one chunk, as the products do it, reads memory from its beginning to its end.
@@ -151,7 +151,7 @@ impl Panels {
     ) -> Buffer<T> {
         let width = self.kernels.columns;
         let mut values = Buffer::zeros(self.numbers(size));
-        let scratch = || [(); 2].map(|()| device.scratch(self.kernels.depth * width));
+        let scratch = || [(); 2].map(|()| device.scratch(DEPTH * width));
         device.for_each(
             self.cut(&mut values, size),
             scratch,
@@ -245,14 +245,9 @@ impl Panels {
 
     /// The chunks of the depth, in their order.
     pub fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let step = match self.stored {
-            Stored::Coded(_) => coded::DEPTH,
-            _ => self.kernels.depth,
-        };
         let depth = self.depth;
-        (0..depth)
-            .step_by(step)
-            .map(move |start| start..depth.min(start + step))
+        let starts = (0..depth).step_by(DEPTH);
+        starts.map(move |start| start..depth.min(start + DEPTH))
     }
 
     /// The type that they are stored in.
@@ -267,7 +262,7 @@ impl Panels {
             _ => |length| length,
         };
         let width = self.kernels.columns;
-        let before = chunk.start / self.kernels.depth * size(self.kernels.depth);
+        let before = chunk.start / DEPTH * size(DEPTH);
         let (start, panel) = (before * self.count() * width, size(chunk.len()) * width);
         start + panels.start * panel..start + panels.end * panel
     }

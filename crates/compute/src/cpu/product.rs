@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use super::{
     CpuDevice, WeightFormat, coded,
-    kernels::{Kernels, Quantised, Source, THIN_ROWS, Target},
+    kernels::{DEPTH, Kernels, Quantised, Source, THIN_ROWS, Target},
     panels::{Panels, Stored},
     quantise,
     simd::Simd,
@@ -70,26 +70,21 @@ impl Integers {
 impl Scratch {
     /// For tiles of up to `tile_rows` rows.
     pub fn new(device: &CpuDevice, tile_rows: usize) -> Self {
-        let Kernels {
-            rows,
-            columns,
-            depth,
-            ..
-        } = *device.kernels;
+        let Kernels { rows, columns, .. } = *device.kernels;
         let strip = STRIP_COLUMNS.max(columns);
-        let (depth, height) = (depth.max(coded::DEPTH), tile_rows.next_multiple_of(rows));
+        let height = tile_rows.next_multiple_of(rows);
         // Two to an f32; nothing where no weight is of integers.
         let integers = |count: usize| match device.weights {
             WeightFormat::Int8 => device.scratch(count.div_ceil(2)),
             WeightFormat::Exact | WeightFormat::Bf16 => device.scratch(0),
         };
         Self {
-            a: device.scratch(height * depth),
-            b: device.scratch(coded::THIN_PANELS * columns * depth),
+            a: device.scratch(height * DEPTH),
+            b: device.scratch(coded::THIN_PANELS * columns * DEPTH),
             integers: Integers {
-                a: integers(height * depth),
+                a: integers(height * DEPTH),
                 scales: integers(2 * height),
-                b: integers(depth * columns),
+                b: integers(DEPTH * columns),
             },
             block: device.scratch((rows * columns).max(THIN_ROWS * strip)),
         }

@@ -11,6 +11,8 @@
 //! picture  pixels × (c₁ + 2 c₀ + 2 × 3)                                 as above; then the pictures that are done
 //! ```
 //!
+//! What the VAE's convolutions take on all threads comes to `encode` and `picture`.
+//!
 //! `text` is for each prompt, `denoise` for each picture; input pictures of a number are encoded together,
 //! pictures decoded one by one. `tokens` of the third line are those of picture, references and text;
 //! `prompts` is 2 where there is one to steer away from, whose text is kept, too. Buffers of the workspace are up to
@@ -19,6 +21,7 @@
 
 use std::fmt;
 
+use tintype_compute::Device;
 use tintype_words::Bytes;
 
 use crate::config::{T5Config, TransformerConfig, VaeConfig};
@@ -77,11 +80,22 @@ impl Geometry {
         work.batch * (latents + hidden * (12 * tokens + work.steps * modulations + steered))
     }
 
-    /// The VAE's outermost level.
-    fn picture_values(&self, pixels: usize) -> usize {
+    /// The channels of the VAE's outermost level and of what comes into it.
+    fn picture_channels(&self) -> [usize; 2] {
         let channels = &self.vae.block_out_channels;
         let outer = channels[0];
-        let next = channels.get(1).copied().unwrap_or(outer);
+        [outer, channels.get(1).copied().unwrap_or(outer)]
+    }
+
+    /// What the VAE's convolutions take on `device` while they run on that level.
+    pub fn convolution_bytes(&self, device: &dyn Device) -> u64 {
+        let [outer, next] = self.picture_channels();
+        device.conv2d_work_bytes([outer.max(next); 2]) as u64
+    }
+
+    /// The VAE's outermost level.
+    fn picture_values(&self, pixels: usize) -> usize {
+        let [outer, next] = self.picture_channels();
         pixels * (next + 2 * outer + 2 * self.vae.out_channels)
     }
 }
@@ -96,6 +110,8 @@ pub struct Footprint {
     /// The VAE's.
     pub vae_bytes: u64,
     pub(super) geometry: Geometry,
+    /// What its convolutions take while they run.
+    pub(super) convolution_bytes: u64,
     /// See [`super::LoadOptions::vae_memory_bytes`].
     pub(super) vae_memory_bytes: Option<usize>,
 }
@@ -168,7 +184,11 @@ impl Footprint {
             let picture = bytes(self.geometry.picture_values(pictures * pixels as usize));
             // The least that strips take is the level's input and output.
             let bounded = self.vae_memory_bytes.map_or(picture, |bound| bound as u64);
-            picture.min(bounded.max(picture / 2))
+            let pixels_bytes = picture.min(bounded.max(picture / 2));
+            match pixels {
+                0 => 0,
+                _ => pixels_bytes + self.convolution_bytes,
+            }
         };
         let done = work.batch as u64 * work.size.area() * self.geometry.vae.out_channels as u64;
         [

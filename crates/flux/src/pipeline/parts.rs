@@ -187,6 +187,7 @@ impl Parts {
             vae_bytes: self.measure("vae", |config, weights| {
                 Vae::load(config, weights, device()).map(drop)
             })?,
+            convolution_bytes: geometry.convolution_bytes(&*self.device),
             geometry: geometry.clone(),
             vae_memory_bytes: self.options.vae_memory_bytes,
         })

@@ -242,7 +242,6 @@ type Named = (&'static str, &'static str, Arc<dyn Device>);
 fn devices() -> Vec<Named> {
     let cpu = WeightFormat::ALL.into_iter().filter_map(|weights| {
         let options = CpuOptions {
-            threads: 1,
             weights,
             ..CpuOptions::default()
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use image::RgbImage;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tintype_compute::{CpuDevice, CpuOptions, Isa};
+use tintype_compute::CpuDevice;
 use tintype_flux::pipeline::{Error, Item, ModelFiles, Pipeline, Request};
 use tintype_flux::size::Size;
 
@@ -161,15 +161,9 @@ fn causes(error: &Error) -> String {
     text
 }
 
-/// On AVX2 at most: tiles round what they multiply, and they multiply only what is kept as bf16; and on
-/// AVX-512 one byte of twenty thousand is another by one, for a reason that is not known yet.
+/// In f32: tiles round what they multiply, and they multiply only what is kept as bf16.
 pub fn open(path: &Path) -> Result<Pipeline, Error> {
-    let options = CpuOptions {
-        threads: 1,
-        isa: Some(Isa::best().min(Isa::Avx2)),
-        ..CpuOptions::default()
-    };
-    let device = CpuDevice::with_options(options).expect("it is there");
+    let device = CpuDevice::in_f32(1);
     Pipeline::open(&ModelFiles::open(path)?, Arc::new(device))
 }
 

@@ -95,7 +95,19 @@ pub(super) fn run(
             &made[..]
         }
     };
-    let pass = Pass::new(device, (convolution, packed), weight, target.add);
+    let (_, width) = convolution.output_size();
+    let pass = Pass {
+        device,
+        kernels: device.kernels,
+        convolution,
+        packed,
+        weight,
+        add: target.add,
+        width,
+        tiles_wide: width.div_ceil(STEP),
+        tiles: BLOCKS * device.kernels.rows,
+        room: Room::new(device.kernels, [packed.padded_in, packed.bias.len()]),
+    };
     let height = (pass.tiles / pass.tiles_wide).max(1) * STEP;
     let tasks = bands(target.tensor, target.first_row, convolution, height);
     device.for_each(
@@ -118,10 +130,36 @@ struct Pass<'a> {
     tiles_wide: usize,
     /// Tiles that are multiplied together, about.
     tiles: usize,
+    room: Room,
+}
+
+/// How large a thread's buffers are.
+pub(super) struct Room {
+    /// Values of the patch.
+    patch: usize,
     /// Values from one point to the next, of transformed tiles and of products.
     strides: [usize; 2],
     /// Output channels that are multiplied together.
     wide: usize,
+}
+
+impl Room {
+    /// For channels as they are padded, `[in, out]`.
+    pub fn new(kernels: &Kernels, [inputs, outputs]: [usize; 2]) -> Self {
+        // [`Pass::parts`] rounds to the nearest number of parts.
+        let tiles = (BLOCKS * kernels.rows * 3 / 2 + 1).next_multiple_of(kernels.rows);
+        let wide = outputs.min(CHUNK_COLUMNS.next_multiple_of(kernels.columns));
+        Self {
+            patch: SIDE * (tiles * STEP + SIDE) * inputs,
+            strides: [tiles * inputs + SKEW, tiles * wide + SKEW],
+            wide,
+        }
+    }
+
+    /// Values of all of them.
+    pub fn values(&self) -> usize {
+        self.patch + POINTS * (self.strides[0] + self.strides[1])
+    }
 }
 
 /// What a thread works in.
@@ -138,53 +176,17 @@ struct Buffers {
 
 impl Buffers {
     fn new(pass: &Pass<'_>) -> Self {
-        let device = pass.device;
-        let pixels = pass.most_tiles() * STEP + SIDE;
+        let (device, room) = (pass.device, &pass.room);
         Self {
-            patch: device.scratch(SIDE * pixels * pass.packed.padded_in),
-            inputs: device.scratch(POINTS * pass.strides[0]),
-            products: device.scratch(POINTS * pass.strides[1]),
+            patch: device.scratch(room.patch),
+            inputs: device.scratch(POINTS * room.strides[0]),
+            products: device.scratch(POINTS * room.strides[1]),
             broken: Vec::new(),
         }
     }
 }
 
-impl<'a> Pass<'a> {
-    fn new(
-        device: &'a CpuDevice,
-        (convolution, packed): (&'a Convolution<'a>, &'a PackedConv),
-        weight: &'a [f32],
-        add: bool,
-    ) -> Self {
-        let kernels = device.kernels;
-        let (_, width) = convolution.output_size();
-        let wide = packed
-            .bias
-            .len()
-            .min(CHUNK_COLUMNS.next_multiple_of(kernels.columns));
-        let mut pass = Self {
-            device,
-            kernels,
-            convolution,
-            packed,
-            weight,
-            add,
-            width,
-            tiles_wide: width.div_ceil(STEP),
-            tiles: BLOCKS * kernels.rows,
-            strides: [0; 2],
-            wide,
-        };
-        let rows = pass.most_tiles();
-        pass.strides = [rows * packed.padded_in + SKEW, rows * wide + SKEW];
-        pass
-    }
-
-    /// Tiles that the buffers hold: [`Self::parts`] rounds to the nearest number of parts.
-    fn most_tiles(&self) -> usize {
-        (self.tiles * 3 / 2 + 1).next_multiple_of(self.kernels.rows)
-    }
-
+impl Pass<'_> {
     /// Cuts `count` tiles into even parts of about `self.tiles`.
     fn parts(&self, count: usize) -> usize {
         let parts = ((count + self.tiles / 2) / self.tiles).max(1);
@@ -205,7 +207,7 @@ impl<'a> Pass<'a> {
         for first in (0..count).step_by(part) {
             let tiles = first..count.min(first + part);
             self.transform_inputs(buffers, &source, band.first_row, tiles.clone());
-            for column in (0..self.packed.bias.len()).step_by(self.wide) {
+            for column in (0..self.packed.bias.len()).step_by(self.room.wide) {
                 self.multiply(buffers, tiles.len(), column);
                 self.transform_outputs(buffers, &mut band, tiles.clone(), column);
             }
@@ -244,7 +246,13 @@ impl Pass<'_> {
                     stride: line,
                 };
                 let output = &mut buffers.inputs[(tile - tiles.start + index) * padded..];
-                if !input_tile(self.kernels.isa, padded, &patch, output, self.strides[0]) {
+                if !input_tile(
+                    self.kernels.isa,
+                    padded,
+                    &patch,
+                    output,
+                    self.room.strides[0],
+                ) {
                     buffers.broken.push(tile + index);
                 }
             }
@@ -258,16 +266,17 @@ impl Pass<'_> {
         let panel_size = padded * columns;
         let wide = self.wide_from(column);
         for point in 0..POINTS {
-            let inputs = &buffers.inputs[point * self.strides[0]..][..self.strides[0]];
-            let products = &mut buffers.products[point * self.strides[1]..][..self.strides[1]];
+            let inputs = &buffers.inputs[point * self.room.strides[0]..][..self.room.strides[0]];
+            let products =
+                &mut buffers.products[point * self.room.strides[1]..][..self.room.strides[1]];
             for offset in (0..wide).step_by(columns) {
                 let panel = (column + offset) / columns;
                 let b = &self.weight[(panel * POINTS + point) * panel_size..][..panel_size];
                 for (chunk, b) in b.chunks(DEPTH * columns).enumerate() {
                     for tile in (0..tiles).step_by(self.kernels.rows) {
                         let block = Block {
-                            values: &mut products[tile * self.wide + offset..],
-                            stride: self.wide,
+                            values: &mut products[tile * self.room.wide + offset..],
+                            stride: self.room.wide,
                             accumulate: chunk > 0,
                         };
                         let a = &inputs[tile * padded + chunk * DEPTH..];
@@ -280,7 +289,7 @@ impl Pass<'_> {
 
     /// Output channels from `column` on that are multiplied together.
     fn wide_from(&self, column: usize) -> usize {
-        self.wide.min(self.packed.bias.len() - column)
+        self.room.wide.min(self.packed.bias.len() - column)
     }
 
     fn transform_outputs(
@@ -291,14 +300,14 @@ impl Pass<'_> {
         column: usize,
     ) {
         let channels = self.convolution.layer.out_channels();
-        let bias = &self.packed.bias[column..channels.min(column + self.wide)];
+        let bias = &self.packed.bias[column..channels.min(column + self.room.wide)];
         for (index, tile) in tiles.enumerate() {
             if buffers.broken.contains(&tile) {
                 continue;
             }
             let points = View {
-                values: &buffers.products[index * self.wide..],
-                stride: self.strides[1],
+                values: &buffers.products[index * self.room.wide..],
+                stride: self.room.strides[1],
             };
             let place = self.place(tile, band);
             let output = OutputTile {

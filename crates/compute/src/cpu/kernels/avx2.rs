@@ -21,7 +21,7 @@ use super::{
     Isa, Kernels, Number, Quantised, Quants, Source, Target,
     block::block_products,
     coded::coded_widening,
-    int8::{RawIntegers, checked_depth, int8_product},
+    int8::{RawIntegers, int8_product},
     thin::{RawNumbers, RawQuants, coded_products},
 };
 use crate::cpu::coded::Groups;
@@ -39,8 +39,6 @@ const TABLE: Kernels = Kernels {
     isa: Isa::Avx2,
     rows: ROWS,
     columns: COLUMNS,
-    // A chunk of a panel of B is 16 KiB, half of the first-level cache; A's rows pass through the rest.
-    depth: checked_depth(256),
     product,
     product_rows,
     thin_f32,

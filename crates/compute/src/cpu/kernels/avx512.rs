@@ -17,7 +17,7 @@ use super::{
     Isa, Kernels, Number, Quantised, Quants, Source, Target,
     block::block_products,
     coded::coded_widening,
-    int8::{RawIntegers, checked_depth, int8_product},
+    int8::{RawIntegers, int8_product},
     thin::{RawNumbers, RawQuants, coded_products},
 };
 use crate::cpu::coded::Groups;
@@ -35,8 +35,6 @@ const TABLE: Kernels = Kernels {
     isa: Isa::Avx512,
     rows: ROWS,
     columns: COLUMNS,
-    // A chunk of a panel of B is 24 KiB of a first-level cache of 32 (AMD) or 48 (Intel).
-    depth: checked_depth(192),
     product,
     product_rows,
     thin_f32,

@@ -9,24 +9,11 @@
 //! (Its sibling for bytes, `vpdpbusd`, would take a product for each half of an activation: as many
 //! instructions, and a correction for the sign.)
 
-/// The greatest quantised activation. The sums cannot overflow: `MAX_DEPTH` products of this and 127
-/// stay below 2³¹.
+/// The greatest quantised activation.
 pub const MAX_ACTIVATION: f32 = 32_767.0;
 
 /// The greatest quantised weight.
 pub const MAX_WEIGHT: f32 = 127.0;
-
-/// The longest chunk of the depth.
-const MAX_DEPTH: usize = 512;
-
-// The sums of a chunk stay within 32 bits.
-const _: () = assert!(MAX_DEPTH as i64 * 32_767 * 127 < 1 << 31);
-
-/// A chunk's length, checked against what the sums can hold.
-pub const fn checked_depth(depth: usize) -> usize {
-    assert!(depth <= MAX_DEPTH && depth.is_multiple_of(2));
-    depth
-}
 
 /// An integer product, see `Kernels::product_int8`.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use super::{
     Isa, Kernels, Number, Quantised, Quants, Source, Target,
     block::block_products,
     coded::coded_widening,
-    int8::{RawIntegers, checked_depth, int8_product},
+    int8::{RawIntegers, int8_product},
     thin::{RawNumbers, RawQuants, coded_products},
 };
 use crate::cpu::coded::Groups;
@@ -15,7 +15,6 @@ pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Portable,
     rows: ROWS,
     columns: COLUMNS,
-    depth: checked_depth(256),
     product,
     product_rows,
     thin_f32,

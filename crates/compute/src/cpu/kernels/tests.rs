@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Block, IntegerPanels, Isa, Kernels, Quantised, Source, THIN_ROWS, Target};
+use super::{Block, DEPTH, IntegerPanels, Isa, Kernels, Quantised, Source, THIN_ROWS, Target};
 
 /// Depths of products; Miri needs minutes for the great ones.
 const DEPTHS: &[usize] = if cfg!(miri) {
@@ -224,7 +224,7 @@ fn thin_products_read_f32_and_bf16_and_leave_the_rest_alone() {
 fn products_of_integers_are_exact() {
     let mut rng = StdRng::seed_from_u64(rand::rng().random());
     for kernels in tables() {
-        let deepest = if cfg!(miri) { 5 } else { kernels.depth / 2 };
+        let deepest = if cfg!(miri) { 5 } else { DEPTH / 2 };
         for (pairs, extreme) in [(1, false), (33.min(deepest), false), (deepest, true)] {
             let (rows, width) = (kernels.rows, kernels.columns);
             let a: Vec<i16> = (0..rows * 2 * pairs)
