@@ -1,7 +1,7 @@
 """The figures: held-out requests and edits, drawn and judged, and sheets to look at.
 
     python crates/nano/recipe/judge.py [--count 400] [--checkpoints] [--sheet FILE] [--formats 100] [--steps 4] [--true-cfg 1.5]
-    python crates/nano/recipe/judge.py --write    # everything that the README states; some 35 minutes of two cores
+    python crates/nano/recipe/judge.py --write    # everything that the README states; some 13 minutes of two cores with AMX, 35 without
 
 `--checkpoints` takes the last checkpoints as they are; without it the exported folder is judged (bf16 weights, f32 arithmetic).
 """
