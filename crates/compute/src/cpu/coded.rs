@@ -16,7 +16,7 @@ pub use layout::{Groups, planes};
 use super::{
     CpuDevice,
     aligned::Buffer,
-    kernels::{DEPTH, Kernels},
+    kernels::{self, DEPTH, Kernels},
 };
 use crate::{Encoding, PackedPart, StoredMatrix, StoredValues};
 
@@ -216,9 +216,7 @@ impl Plan {
     }
 
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let depth = self.depth;
-        let starts = (0..depth).step_by(DEPTH);
-        starts.map(move |start| start..depth.min(start + DEPTH))
+        kernels::chunks(self.depth)
     }
 
     /// Bytes of a chunk of a panel.

@@ -8,7 +8,7 @@ use super::{
     aligned::{Buffer, Plain},
     coded::Coded,
     kernels::{
-        DEPTH, Kernels,
+        self, DEPTH, Kernels,
         pack::{self, Rows},
     },
     quantise,
@@ -245,9 +245,7 @@ impl Panels {
 
     /// The chunks of the depth, in their order.
     pub fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let depth = self.depth;
-        let starts = (0..depth).step_by(DEPTH);
-        starts.map(move |start| start..depth.min(start + DEPTH))
+        kernels::chunks(self.depth)
     }
 
     /// The type that they are stored in.

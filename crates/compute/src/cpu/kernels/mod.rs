@@ -24,6 +24,8 @@ pub(super) mod pack;
 mod portable;
 mod thin;
 
+use std::ops::Range;
+
 pub(super) use coded::{Number, Quants};
 use int8::RawIntegers;
 pub(super) use int8::{IntegerPanels, Quantised};
@@ -72,6 +74,12 @@ pub(super) struct Target {
 /// first-level cache with AVX2, 32 KiB with AVX-512 (where 24 KiB were no faster). They are whole blocks of
 /// every encoding, and the same for all: how a weight is stored changes no bit of a product.
 pub(super) const DEPTH: usize = 256;
+
+/// The chunks of a depth, in their order.
+pub(super) fn chunks(depth: usize) -> impl Iterator<Item = Range<usize>> {
+    let starts = (0..depth).step_by(DEPTH);
+    starts.map(move |start| start..depth.min(start + DEPTH))
+}
 
 // The sums of a chunk of integers stay within 32 bits.
 const _: () = assert!(DEPTH as f32 * int8::MAX_ACTIVATION * int8::MAX_WEIGHT < i32::MAX as f32);
