@@ -261,3 +261,38 @@ fn a_limit_decides_how_a_model_is_held() {
     assert_eq!(within(apart - 1), Some(Residency::OneByOne));
     assert_eq!(within(least - 1), None);
 }
+
+/// What a limit says of the VAE's bound is true of a model that is opened with it.
+#[test]
+fn with_the_bound_that_a_limit_leaves_the_request_fits() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dev/model");
+    let files = ModelFiles::Directory(folder);
+    let device = Arc::new(CpuDevice::in_f32(2));
+    let prepared = |vae_memory_bytes| {
+        let options = LoadOptions {
+            vae_memory_bytes,
+            ..LoadOptions::default()
+        };
+        Pipeline::prepare(&options, &files, device.clone()).expect("a model")
+    };
+    let wanted = Request {
+        size: Size::new(512, 512),
+        ..request("a red circle")
+    };
+    let least = |pipeline: &Pipeline| {
+        let work = pipeline.work_of(&wanted).expect("it can be run");
+        let footprint = pipeline.footprint().expect("headers");
+        (
+            footprint.peak_bytes(Residency::OneByOne, &work),
+            footprint,
+            work,
+        )
+    };
+    let (limit, ..) = least(&prepared(Some(0)));
+    let (unbounded, footprint, work) = least(&prepared(None));
+    assert!(limit < unbounded, "{limit}, {unbounded}");
+    let bound = footprint.vae_bound_within(limit, &work).expect("one");
+    let (bounded, ..) = least(&prepared(Some(bound as usize)));
+    assert!(bounded <= limit, "{bounded}, {limit}");
+    assert_eq!(footprint.vae_bound_within(limit - 1, &work), None);
+}

@@ -174,30 +174,50 @@ impl Footprint {
             ..self.clone()
         };
         let fits = strictest.residency_within(limit_bytes, work).is_some();
-        fits.then(|| strictest.stages(work)[1].max(strictest.stages(work)[3]))
+        fits.then(|| {
+            strictest
+                .encoded_bytes(work)
+                .max(strictest.decoded_bytes(work))
+        })
+    }
+
+    /// The VAE's pictures as the input pictures go in together.
+    fn encoded_bytes(&self, work: &Work) -> u64 {
+        self.picture_bytes(work.prompts as u64 * work.input_pixels)
+    }
+
+    /// The same as one picture comes out.
+    fn decoded_bytes(&self, work: &Work) -> u64 {
+        self.picture_bytes(work.size.area())
+    }
+
+    /// The VAE's pictures of so many pixels within its bound, which strips of an input and an output, half
+    /// of them, cannot undercut.
+    fn picture_bytes(&self, pixels: u64) -> u64 {
+        let whole = bytes_of(self.geometry.picture_values(pixels as usize));
+        let bound = self.vae_memory_bytes.map_or(whole, |bound| bound as u64);
+        whole.min(bound.max(whole / 2))
     }
 
     /// Text, what goes in, denoising and what comes out.
     fn stages(&self, work: &Work) -> [u64; 4] {
-        let bytes = |values: usize| (values as f64 * size_of::<f32>() as f64 * ROUNDING) as u64;
-        let with_vae = |pixels: u64, pictures: usize| {
-            let picture = bytes(self.geometry.picture_values(pictures * pixels as usize));
-            // The least that strips take is the level's input and output.
-            let bounded = self.vae_memory_bytes.map_or(picture, |bound| bound as u64);
-            let pixels_bytes = picture.min(bounded.max(picture / 2));
-            match pixels {
-                0 => 0,
-                _ => pixels_bytes + self.convolution_bytes,
-            }
+        let encode = match work.input_pixels {
+            0 => 0,
+            _ => self.encoded_bytes(work) + self.convolution_bytes,
         };
         let done = work.batch as u64 * work.size.area() * self.geometry.vae.out_channels as u64;
         [
-            bytes(self.geometry.text_values(work)),
-            with_vae(work.input_pixels, work.prompts),
-            bytes(self.geometry.denoise_values(work)),
-            with_vae(work.size.area(), 1) + done,
+            bytes_of(self.geometry.text_values(work)),
+            encode,
+            bytes_of(self.geometry.denoise_values(work)),
+            self.decoded_bytes(work) + self.convolution_bytes + done,
         ]
     }
+}
+
+/// Bytes of so many f32 as buffers hold them.
+fn bytes_of(values: usize) -> u64 {
+    (values as f64 * size_of::<f32>() as f64 * ROUNDING) as u64
 }
 
 impl fmt::Display for Footprint {
