@@ -42,6 +42,16 @@ impl<'a, O: Operand> Ahead<'a, O> {
     }
 }
 
+/// What comes next in `count` even parts, one for each product to ask for; where it is too short, the last
+/// ones are empty.
+pub fn shares_of<T>(next: &[T], count: usize) -> impl Iterator<Item = &[T]> {
+    let share = next.len().div_ceil(count);
+    (0..count).map(move |index| {
+        let end = next.len().min((index + 1) * share);
+        next.get(index * share..end).unwrap_or_default()
+    })
+}
+
 /// Sums of a block, `stride` values from row to row.
 #[derive(Debug)]
 pub struct Sums<'a, S> {

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::{
-    block::{self, Ahead, BLOCK_COLUMNS, BLOCK_ROWS, Sums},
+    block::{self, Ahead, BLOCK_COLUMNS, BLOCK_ROWS, Sums, shares_of},
     rounding, stream,
     tiles::{Operand, TILE_ROWS, Tiles},
     weight::{SPLIT_DEPTH, TilePanels, TileWeight, splits},
@@ -80,15 +80,6 @@ impl<T: Tiles> Scratch<T> {
             },
         }
     }
-}
-
-/// `values` in `count` even parts, or as many empty ones.
-fn shares_of<T>(values: &[T], count: usize) -> impl Iterator<Item = &[T]> {
-    let share = values.len().div_ceil(count);
-    (0..count).map(move |index| {
-        let end = values.len().min((index + 1) * share);
-        values.get(index * share..end).unwrap_or_default()
-    })
 }
 
 /// Sums of a panel.

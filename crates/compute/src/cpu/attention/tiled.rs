@@ -23,7 +23,7 @@ use crate::{
         CpuDevice,
         amx::{
             TileUnit,
-            block::{self, Ahead, BLOCK_COLUMNS, BLOCK_ROWS, Sums},
+            block::{self, Ahead, BLOCK_COLUMNS, BLOCK_ROWS, Sums, shares_of},
             on_tiles,
             tiles::{Operand, Tiles},
         },
@@ -278,16 +278,16 @@ impl<T: Tiles> Attending<'_, T> {
         let size = BLOCK_COLUMNS * padded_dim;
         for panel in 0..block.count.div_ceil(BLOCK_COLUMNS) {
             let keys = &block.keys[panel * size..][..size];
-            let next = &block.keys[(panel + 1) * size..];
+            let next = block.keys[(panel + 1) * size..].chunks(size).next();
+            let shares = shares_of(next.unwrap_or_default(), Self::panels(task));
             let queries = view::<u16>(queries).chunks_exact(BLOCK_ROWS * padded_dim);
-            for (index, queries) in queries.take(Self::panels(task)).enumerate() {
+            for (index, (queries, ahead)) in queries.zip(shares).enumerate() {
                 let first = index * BLOCK_ROWS * stride + panel * BLOCK_COLUMNS;
                 let sums = Sums {
                     values: &mut scores[first..],
                     stride,
                     accumulate: false,
                 };
-                let ahead = next.get(index * size / 2..).unwrap_or_default();
                 block::product(tiles, queries, keys, Ahead::of(ahead), sums);
             }
         }
@@ -362,16 +362,16 @@ impl<T: Tiles> Attending<'_, T> {
         let size = BLOCK_COLUMNS * key_block;
         for panel in 0..padded_dim / BLOCK_COLUMNS {
             let values = &block.values[panel * size..][..BLOCK_COLUMNS * depth];
-            let next = &block.values[(panel + 1) * size..];
+            let next = block.values[(panel + 1) * size..].chunks(size).next();
+            let shares = shares_of(next.unwrap_or_default(), Self::panels(task));
             let weights = view::<u16>(weights).chunks_exact(BLOCK_ROWS * key_block);
-            for (index, weights) in weights.take(Self::panels(task)).enumerate() {
+            for (index, (weights, ahead)) in weights.zip(shares).enumerate() {
                 let first = index * BLOCK_ROWS * stride + panel * BLOCK_COLUMNS;
                 let sums = Sums {
                     values: &mut output[first..],
                     stride,
                     accumulate: block.first > 0,
                 };
-                let ahead = next.get(index * size / 2..).unwrap_or_default();
                 block::product(
                     tiles,
                     &weights[..BLOCK_ROWS * depth],

@@ -10,7 +10,7 @@ use super::{
         CpuDevice,
         amx::{
             TileUnit,
-            block::{self, Ahead, BLOCK_COLUMNS, BLOCK_ROWS, Rows, Sums},
+            block::{self, Ahead, BLOCK_COLUMNS, BLOCK_ROWS, Rows, Sums, shares_of},
             on_tiles, rounding,
             tiles::{Operand, TILE_ROWS, Tiles},
             weight::{TilePanels, splits},
@@ -286,9 +286,9 @@ impl Pass<'_> {
             for (chunk, steps) in steps.chunks(CHUNK_STEPS).enumerate() {
                 let (b, next) =
                     b[chunk * chunk_size..].split_at(steps.len() * STEP * BLOCK_COLUMNS);
-                // Each block of rows asks for its share of what comes next.
-                let share = (next.len().min(chunk_size)).div_ceil(count.div_ceil(2));
-                for first in (0..count).step_by(2) {
+                let next = &next[..next.len().min(chunk_size)];
+                let shares = shares_of(next, count.div_ceil(2));
+                for (first, ahead) in (0..count).step_by(2).zip(shares) {
                     let a = Rows {
                         values: patch,
                         tiles: [first, (first + 1).min(count - 1)].map(start_of),
@@ -300,7 +300,6 @@ impl Pass<'_> {
                         stride: SUMS_STRIDE,
                         accumulate: split.start + chunk > 0,
                     };
-                    let ahead = next.get(first / 2 * share..).unwrap_or_default();
                     block::product_of_rows(&mut scratch.tiles, &a, b, Ahead::of(ahead), sums);
                 }
             }
