@@ -119,8 +119,7 @@ mod x86 {
             }
         }
         for (way, mut times) in WAYS.into_iter().zip(times) {
-            times.sort_by(f64::total_cmp);
-            let rate = 2.0 * (way.rows * DEPTH * columns) as f64 / times[ROUNDS / 2] / 1e9;
+            let rate = 2.0 * (way.rows * DEPTH * columns) as f64 / median(&mut times) / 1e9;
             let how = if way.passing { "passing by" } else { "as B" };
             let ahead = if way.sums_ahead { ", sums ahead" } else { "" };
             let Way { rows, part, .. } = way;
@@ -128,6 +127,11 @@ mod x86 {
                 "{rows} rows, parts of {part}, A {how}{ahead}: {rate:.0} GFLOP/s, {columns} columns"
             );
         }
+    }
+
+    fn median(times: &mut [f64]) -> f64 {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
     }
 
     /// A cache line.
@@ -176,8 +180,7 @@ mod x86 {
             }
             *time = began.elapsed().as_secs_f64() / TIMES as f64;
         }
-        times.sort_by(f64::total_cmp);
-        times[ROUNDS / 2]
+        median(&mut times)
     }
 
     /// # Safety

@@ -61,14 +61,11 @@ pub(super) fn bytes(
 }
 
 /// See [`crate::Device::conv2d_work_bytes`]: as [`winograd`] takes it, which takes most.
-pub(super) fn work_bytes(device: &CpuDevice, [inputs, outputs]: [usize; 2]) -> usize {
-    let padded = [
-        inputs.next_multiple_of(LANES),
-        outputs.next_multiple_of(device.kernels.columns),
-    ];
-    let shared = match winograd::is_kept(padded[0], padded[1]) {
+pub(super) fn work_bytes(device: &CpuDevice, channels: [usize; 2]) -> usize {
+    let padded @ [inputs, outputs] = PackedConv::padded(device, channels);
+    let shared = match winograd::is_kept(inputs, outputs) {
         true => 0,
-        false => winograd::transformed_size(padded[0], padded[1]),
+        false => winograd::transformed_size(inputs, outputs),
     };
     let room = winograd::Room::new(device.kernels, padded);
     (shared + device.threads() * room.values()) * size_of::<f32>()

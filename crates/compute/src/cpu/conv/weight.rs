@@ -38,9 +38,9 @@ impl PackedConv {
     ) -> Self {
         let [outputs, inputs, kernel, _] = weight.rank4();
         let (columns, taps) = (device.kernels.columns, kernel * kernel);
-        let padded_in = inputs.next_multiple_of(LANES);
+        let [padded_in, padded_out] = Self::padded(device, [inputs, outputs]);
         let panel_size = taps * padded_in * columns;
-        let mut padded_bias = vec![0.0; outputs.next_multiple_of(columns)];
+        let mut padded_bias = vec![0.0; padded_out];
         if let Some(bias) = bias {
             padded_bias[..outputs].copy_from_slice(bias.data());
         }
@@ -56,12 +56,18 @@ impl PackedConv {
             true => Stored::Bf16(packed.interleaved(weight, to_bf16)),
             false => Stored::F32(packed.interleaved(weight, |value| value)),
         };
-        if winograd::suits(weight.rank4(), geometry)
-            && winograd::is_kept(padded_in, packed.bias.len())
-        {
+        if winograd::suits(weight.rank4(), geometry) && winograd::is_kept(padded_in, padded_out) {
             packed.transformed = Some(winograd::transformed(device, &packed).to_vec());
         }
         packed
+    }
+
+    /// Channels, in and out, filled up as the kernels want them.
+    pub fn padded(device: &CpuDevice, [inputs, outputs]: [usize; 2]) -> [usize; 2] {
+        [
+            inputs.next_multiple_of(LANES),
+            outputs.next_multiple_of(device.kernels.columns),
+        ]
     }
 
     /// Bytes that [`Self::new`] would take of a weight of `shape`.
@@ -71,8 +77,7 @@ impl PackedConv {
         geometry: ConvGeometry,
     ) -> usize {
         let [outputs, inputs, kernel, _] = shape;
-        let padded_in = inputs.next_multiple_of(LANES);
-        let padded_out = outputs.next_multiple_of(device.kernels.columns);
+        let [padded_in, padded_out] = Self::padded(device, [inputs, outputs]);
         let value_bytes = match as_bf16 {
             true => size_of::<u16>(),
             false => size_of::<f32>(),

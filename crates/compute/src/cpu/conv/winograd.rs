@@ -105,10 +105,9 @@ pub(super) fn run(
         add: target.add,
         width,
         tiles_wide: width.div_ceil(STEP),
-        tiles: BLOCKS * device.kernels.rows,
         room: Room::new(device.kernels, [packed.padded_in, packed.bias.len()]),
     };
-    let height = (pass.tiles / pass.tiles_wide).max(1) * STEP;
+    let height = (pass.room.tiles / pass.tiles_wide).max(1) * STEP;
     let tasks = bands(target.tensor, target.first_row, convolution, height);
     device.for_each(
         tasks,
@@ -128,13 +127,13 @@ struct Pass<'a> {
     /// Width of the output in pixels and in tiles.
     width: usize,
     tiles_wide: usize,
-    /// Tiles that are multiplied together, about.
-    tiles: usize,
     room: Room,
 }
 
 /// How large a thread's buffers are.
 pub(super) struct Room {
+    /// Tiles that are multiplied together, about.
+    tiles: usize,
     /// Values of the patch.
     patch: usize,
     /// Values from one point to the next, of transformed tiles and of products.
@@ -146,12 +145,14 @@ pub(super) struct Room {
 impl Room {
     /// For channels as they are padded, `[in, out]`.
     pub fn new(kernels: &Kernels, [inputs, outputs]: [usize; 2]) -> Self {
+        let tiles = BLOCKS * kernels.rows;
         // [`Pass::parts`] rounds to the nearest number of parts.
-        let tiles = (BLOCKS * kernels.rows * 3 / 2 + 1).next_multiple_of(kernels.rows);
+        let most = (tiles * 3 / 2 + 1).next_multiple_of(kernels.rows);
         let wide = outputs.min(CHUNK_COLUMNS.next_multiple_of(kernels.columns));
         Self {
-            patch: SIDE * (tiles * STEP + SIDE) * inputs,
-            strides: [tiles * inputs + SKEW, tiles * wide + SKEW],
+            tiles,
+            patch: SIDE * (most * STEP + SIDE) * inputs,
+            strides: [most * inputs + SKEW, most * wide + SKEW],
             wide,
         }
     }
@@ -187,9 +188,9 @@ impl Buffers {
 }
 
 impl Pass<'_> {
-    /// Cuts `count` tiles into even parts of about `self.tiles`.
+    /// Cuts `count` tiles into even parts of about [`Room::tiles`].
     fn parts(&self, count: usize) -> usize {
-        let parts = ((count + self.tiles / 2) / self.tiles).max(1);
+        let parts = ((count + self.room.tiles / 2) / self.room.tiles).max(1);
         count.div_ceil(parts)
     }
 
